@@ -14,8 +14,7 @@ from pytest_cosmos_venv.text_table import table_lines
 
 from .reporting.comparison import labels, rows
 from .reporting.html_page import page
-from .reporting.implementations import implementations_page
-from .reporting.kept_reports import faults, kept_folders
+from .reporting.kept_reports import faults, implementations_page, kept_folders
 from .reporting.report import read_report
 
 _BAD_USE = 2

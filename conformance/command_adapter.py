@@ -29,8 +29,7 @@ from typing import IO, Any, ClassVar
 
 from pytest_cosmos_venv.real_time import wait_until
 
-from .adapter import Adapter
-from .tasks import AdapterError, Outcome, Task, plain
+from .adapter import Adapter, AdapterError, Outcome, Task, plain
 
 PROTOCOL = 1
 DESCRIPTION = '{"protocol": 1, "name": "my-operators", "version": "2.1.0"}'

@@ -18,12 +18,12 @@ from pytest_cosmos_venv.dags.dag_files import import_first
 from pytest_cosmos_venv.dags.shape import dag_shape
 from pytest_cosmos_venv.runs.running import run_dag, run_task
 
-from .adapter import CAPABILITIES, Adapter
-from .requirements import COMPATIBILITIES, PROFILES, Level, read_specification
-from .tasks import (
+from .adapter import (
     AFTER,
     BEFORE,
+    CAPABILITIES,
     OPERATOR_CLASSES,
+    Adapter,
     AdapterError,
     DagPlan,
     Outcome,
@@ -33,6 +33,7 @@ from .tasks import (
     TaskOfDag,
     WholeDag,
 )
+from .requirements import COMPATIBILITIES, PROFILES, Level, read_specification
 
 _ENUMS = {
     "execution_mode": "ExecutionMode",

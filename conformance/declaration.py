@@ -16,12 +16,11 @@ from typing import Any
 from pytest_cosmos_venv.implementation import SERVICES, ImplementationError, find_implementation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-from .adapter import CAPABILITIES, Adapter
+from .adapter import CAPABILITIES, Adapter, AdapterError
 from .command_adapter import CommandAdapter
 from .cosmos_layout import CosmosLayout, open_adapter, require_adapter
 from .harness import processes
 from .requirements import COMPATIBILITIES, CORE, PROFILES
-from .tasks import AdapterError
 
 _DBT = "/venv/bin/dbt run --profile shop --project-dir /shop"
 _PIP = "pip install --quiet --python /venv/bin/python --find-links /wheels dbt-core"
@@ -212,10 +211,9 @@ def _refuse_the_unknown(found: Declaration, requirements: Collection[str]) -> No
 
 def _refuse_what_hides_leaks(found: Declaration) -> None:
     for pattern in found.services:
-        hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
-        if hidden is not None:
+        if hidden := [each for each in _NO_SERVICE if fnmatchcase(each, pattern)]:
             raise AdapterError(
                 f"{found.kind}.services, or an entry point of the group {SERVICES}, names {pattern!r}, which fits "
-                f"{hidden!r} too, and what was left behind would be hidden: give the name of a process that stays by "
-                "design."
+                f"{hidden[0]!r} too, and what was left behind would be hidden: give the name of a process that stays "
+                "by design."
             )

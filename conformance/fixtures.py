@@ -17,7 +17,7 @@ from pytest_cosmos_venv.throwaway import remove_folder
 from .declaration import Declaration, ask_for_declarations, read_declaration
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
-from .options import GLANCE, NATIVE, asked_dbt_kind, asked_rounds, drawn
+from .options import GLANCE, NATIVE, asked, drawn
 from .reporting.verdicts import EVIDENCE, PICTURE
 from .requirements import read_specification
 
@@ -123,8 +123,8 @@ def harness(
         race=cosmos_race,
         timeout=task_timeout(request.config),
         slack=slack(),
-        is_glance=asked_rounds(request.config) == GLANCE,
-        has_native_dbt=asked_dbt_kind(request.config) == NATIVE,
+        is_glance=asked(request.config, "rounds") == GLANCE,
+        has_native_dbt=asked(request.config, "dbt_kind") == NATIVE,
     )
 
 

@@ -29,10 +29,13 @@ BRIEF, GLANCE = "brief", "glance"
 _OFFERED_ROUNDS = {"quick": 25, "full": 200}
 ROUNDS = {**_OFFERED_ROUNDS, BRIEF: 2, GLANCE: 2}
 """Value of ``--cosmos-rounds`` -> free rounds of a race."""
-
-
-class InstallerError(Exception):
-    """The installer that was asked for is not there. The text is one sentence for the user who started the suite."""
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "level": [level.value.lower() for level in Level],
+    "rounds": [*ROUNDS],
+    "installer": INSTALLERS,
+    "dbt_kind": DBT_KINDS,
+}
+"""Option -> its choices, the default first; users cannot choose ``BRIEF`` and ``GLANCE``."""
 
 
 def installer_variables(installer: str, path: str | None) -> dict[str, str]:
@@ -42,7 +45,7 @@ def installer_variables(installer: str, path: str | None) -> dict[str, str]:
 
     :param installer: one of ``INSTALLERS``.
     :param path: PATH of this process; None: it has none.
-    :raises InstallerError: uv was asked for and is not there.
+    :raises pytest.UsageError: uv was asked for and is not there.
     """
     if installer == AUTO:
         return {}
@@ -50,7 +53,7 @@ def installer_variables(installer: str, path: str | None) -> dict[str, str]:
         return {_SETTING: installer}
     uv = shutil.which("uv", path=path) or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
-        raise InstallerError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
+        raise pytest.UsageError("--cosmos-installer=uv: uv is neither on PATH nor beside this Python; pip install uv.")
     return {_SETTING: installer, "PATH": os.pathsep.join([path or "", str(Path(uv).parent)])}
 
 
@@ -78,11 +81,10 @@ def refuse_wrong_options(config: pytest.Config) -> None:
     :param config: the configuration of the run.
     :raises pytest.UsageError: an option cannot be obeyed; the text says what can be given.
     """
-    asked_level(config)
     asked_timeout(config)
-    asked_installer(config)
-    _choice(config, "rounds", tuple(_OFFERED_ROUNDS))
-    if asked_dbt_kind(config) == NATIVE and has_servers(config):
+    for option, choices in {**_CHOICES, "rounds": [*_OFFERED_ROUNDS]}.items():
+        _choice(config, option, choices)
+    if asked(config, "dbt_kind") == NATIVE and has_servers(config):
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
@@ -176,13 +178,14 @@ def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
     return named.lower()
 
 
-def asked_rounds(config: pytest.Config) -> str:
-    """How many free rounds races have, a key of ``ROUNDS``.
+def asked(config: pytest.Config, option: str) -> str:
+    """The value of an option that has choices.
 
-    :param config: the configuration of the run; users cannot choose ``BRIEF`` and ``GLANCE``.
-    :raises pytest.UsageError: there is no such number.
+    :param config: the configuration of the run.
+    :param option: ``level``, ``rounds``, ``installer`` or ``dbt_kind``.
+    :raises pytest.UsageError: the value is none of the choices; the text names these.
     """
-    return _choice(config, "rounds", tuple(ROUNDS))
+    return _choice(config, option, _CHOICES[option])
 
 
 def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str]:
@@ -232,30 +235,12 @@ def asked_timeout(config: pytest.Config) -> float | None:
     return seconds
 
 
-def asked_installer(config: pytest.Config) -> str:
-    """The installer that was asked for, one of ``INSTALLERS``.
-
-    :param config: the configuration of the run.
-    :raises pytest.UsageError: there is no such installer.
-    """
-    return _choice(config, "installer", INSTALLERS)
-
-
-def asked_dbt_kind(config: pytest.Config) -> str:
-    """The kind of the fake dbt that was asked for, one of ``DBT_KINDS``.
-
-    :param config: the configuration of the run.
-    :raises pytest.UsageError: there is no such kind.
-    """
-    return _choice(config, "dbt_kind", DBT_KINDS)
-
-
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
     """The known failures of the file that an option names.
 
     :param config: the configuration of the run.
     :param specification: all requirements by id.
-    :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
+    :raises pytest.UsageError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
     """
     file = config.getoption("cosmos_known_failures")
     if file and config.getoption("cosmos_update_known_failures") and not Path(file).exists():
@@ -282,4 +267,4 @@ def asked_level(config: pytest.Config) -> Level:
     :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such level.
     """
-    return Level(_choice(config, "level", [level.value.lower() for level in Level]).upper())
+    return Level(asked(config, "level").upper())

@@ -1,4 +1,5 @@
-"""The plugin of the suite's own pytest process: how a run begins and ends, its header, and its exit code.
+"""The plugin of the suite's own pytest process: how a run begins and ends, which checks it has in which order, and its
+exit code.
 
 It is the process's only plugin of the suite; no conftest.py is read. This process is the judge: it imports nothing of
 the implementation or its adapter, and no plugin that was not named.
@@ -14,7 +15,9 @@ import platform
 import signal
 import threading
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +26,19 @@ import pytest
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.suite import CLOSING_OPTION, SuiteExit
 
-from . import SPECIFICATION_VERSION, SUITE_VERSION, collection, options
-from .collection import JUDGED, KNOWN, SPECIFICATION
-from .fixtures import ANSWERS, declaration_of
+from . import SPECIFICATION_VERSION, SUITE_VERSION, options
+from .adapter import AdapterError
+from .declaration import Declaration
+from .fixtures import ANSWERS, declaration_of, learn_declarations
 from .harness.running import TaskTimer
-from .options import InstallerError, asked_level, has_servers
+from .options import NATIVE, asked, asked_level, drawn, has_servers, wanted_patterns
 from .reporting import verdicts
 from .reporting.comparison import Report, version_in_words
-from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
+from .reporting.known_failures import KnownFailures, Update, update_known_failures
 from .reporting.report import remove_report, report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, SMOKE_FILE, Judgement, Verdict
-from .requirements import PROFILES, Level, Requirement, read_specification
-from .tasks import AdapterError
+from .reporting.verdicts import FAILED_SMOKE_CHECKS, LEVEL, REQUIREMENT, SEEN, SMOKE_FILE, VERDICT, Judgement, Verdict
+from .requirements import MARK, NEEDS_MARK, PROFILES, PYTHON_DBT, Level, Requirement, read_specification
 
 pytest_plugins = (f"{__package__}.fixtures", f"{__package__}.harness.sample_project")
 _TOLD = (
@@ -65,6 +68,10 @@ _PROFILES = pytest.StashKey[list[str]]()
 _JUDGED = pytest.StashKey[list[Judgement]]()
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
+JUDGED = (AssertionError, pytest.fail.Exception)
+"""Exceptions of a test that say something about the implementation."""
+KNOWN = pytest.StashKey[KnownFailures]()
+SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 
 
 def is_broken(found: Sequence[Judgement]) -> bool:
@@ -153,7 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[KNOWN] = options.known_failures(config, specification)
         options.refuse_wrong_options(config)
-        os.environ.update(options.installer_variables(options.asked_installer(config), os.environ.get("PATH")))
+        os.environ.update(options.installer_variables(asked(config, "installer"), os.environ.get("PATH")))
         workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         if workerinput is not None:
             config.stash[ANSWERS][None] = json.loads(workerinput[_ANSWER])
@@ -162,7 +169,7 @@ def pytest_configure(config: pytest.Config) -> None:
             # The report of an earlier run must not be taken for the report of this run, wherever this run ends.
             remove_report(Path(config.getoption("cosmos_report")))
         _choose_requirements(config, specification)
-    except (AdapterError, KnownFailuresError, InstallerError) as error:
+    except AdapterError as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -211,19 +218,12 @@ def _say_nothing_to_ps(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup() -> None:
-    """Let processes that a fixture starts inherit none of pytest's variables, which name the test."""
-    _forget_pytest()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call() -> None:
-    """Let processes that a check starts inherit none of pytest's variables, which name the test."""
-    _forget_pytest()
-
-
-def _forget_pytest() -> None:
+    """Let processes that a fixture or a check starts inherit none of pytest's variables, which name the test."""
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]
+
+
+pytest_pyfunc_call = pytest_fixture_setup
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -232,13 +232,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     :param config: the configuration of the run.
     """
     implementation = declaration_of(config)
-    installer = options.installer_in_words(options.asked_installer(config))
+    installer = options.installer_in_words(asked(config, "installer"))
     airflow, profiles = installed_airflow() or "not installed", config.stash[_PROFILES]
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {airflow}, Python {platform.python_version()}, installer {installer}",
         f"conformance: specification {version_in_words(SPECIFICATION_VERSION, _told(config))}, suite {SUITE_VERSION}, "
-        f"profiles {', '.join(profiles)}, {options.ROUNDS[options.asked_rounds(config)]} rounds",
+        f"profiles {', '.join(profiles)}, {options.ROUNDS[asked(config, 'rounds')]} rounds",
         f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]
     if implementation.services:
@@ -251,11 +251,9 @@ def _words_on_servers(config: pytest.Config) -> list[str]:
     others = config.stash[_OF_THE_OTHER_RUN]
     if not others:
         return []
-    if has_servers(config):
-        words = "which the run without --cosmos-servers judges"
-        return [f"with servers of Airflow; not in this run: {len(others)} requirements, {words}"]
     areas = ", ".join(sorted({one.area for one in others}))
-    return [f"not in this run: the {len(others)} requirements of {areas}, which --cosmos-servers judges"]
+    run = "the run without --cosmos-servers" if has_servers(config) else "--cosmos-servers"
+    return [f"not in this run: the {len(others)} requirements of {areas}, which {run} judges"]
 
 
 def _words_on_profiles(config: pytest.Config) -> list[str]:
@@ -266,6 +264,109 @@ def _words_on_profiles(config: pytest.Config) -> list[str]:
     return []
 
 
+def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the checks by the seed of the run. Checks of one adapter stay together; smoke checks keep their order.
+
+    :param config: the configuration of the run.
+    :param items: the checks; sorted in place.
+    """
+    order = drawn(config, "the order of the checks")
+    places = {name: order.random() for name in dict.fromkeys(map(named_adapter, items))}
+    keys = {item: (True, places[named_adapter(item)], order.random()) for item in items}
+    items.sort(key=lambda item: (False, 0.0, 0.0) if item.path.name == SMOKE_FILE else keys[item])
+
+
+def deselect_unwanted(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the checks that were not asked for.
+
+    :param config: the configuration of the run.
+    :param items: all that was collected; changed in place, as pytest asks it of the hook.
+    """
+    wanted = wanted_patterns(config)
+    left_out = [item for item in items if wanted and not _is_wanted(item, wanted)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each check its requirement; mark what does not apply as skipped, and a known failure as expected.
+
+    :param config: the configuration of the run.
+    :param items: the checks.
+    """
+    known, names = config.stash[KNOWN], list(dict.fromkeys(map(named_adapter, items)))
+    learn_declarations(config, names)
+    declarations = {name: declaration_of(config, name) for name in names}
+    for item in items:
+        one, implementation = requirement_of(item), declarations[named_adapter(item)]
+        if one is None:
+            continue
+        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value)]
+        own = [mark.args[0] for mark in item.iter_markers(NEEDS_MARK)]
+        with_own = replace(one, needs=(*one.needs, *own))
+        if reasons := why_it_does_not_apply(with_own, implementation, kind=asked(config, "dbt_kind")):
+            _leave_out(item, Verdict.NOT_APPLICABLE, reasons)
+        elif one.id in implementation.differs:
+            _leave_out(item, Verdict.DIFFERS, [implementation.differs[one.id]])
+        elif one.id in known:
+            # Not strict: --cosmos-strict decides whether a known failure that passes fails the run.
+            item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
+
+
+def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind: str) -> list[str]:
+    """The reasons why a requirement does not apply, one for each missing capability; empty where it applies.
+
+    :param one: the requirement.
+    :param implementation: declares which capabilities and compatibilities it has.
+    :param kind: the kind of the fake dbt, one of ``DBT_KINDS``.
+    """
+    declared = {*implementation.has, *implementation.beyond, PYTHON_DBT}
+    is_for_another_dbt = kind == NATIVE and PYTHON_DBT in one.needs
+    return [
+        *(f"{each} is not declared" for each in one.needs if each not in declared),
+        *(["the dbt of this run is a native one"] if is_for_another_dbt else []),
+    ]
+
+
+def requirement_of(item: pytest.Item) -> Requirement | None:
+    """The requirement that a check judges; None for a smoke check.
+
+    :param item: the check.
+    """
+    marked = marked_id(item)
+    return None if marked is None else item.config.stash[SPECIFICATION][marked]
+
+
+def marked_id(item: pytest.Item) -> str | None:
+    """The id of the requirement that a check judges; None for a smoke check.
+
+    :param item: the check.
+    """
+    mark = item.get_closest_marker(MARK)
+    return None if mark is None else str(mark.args[0])
+
+
+def named_adapter(item: pytest.Item) -> str | None:
+    """The name of the adapter with which a plugin has parametrised the test, as ``--cosmos-implementation`` takes it;
+    None where no plugin has.
+
+    :param item: the check.
+    """
+    callspec: Any = getattr(item, "callspec", None)
+    return callspec.params.get("adapter") if callspec else None
+
+
+def _leave_out(item: pytest.Item, verdict: Verdict, reasons: Sequence[str]) -> None:
+    item.user_properties.append((VERDICT, verdict.value))
+    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {', '.join(reasons)}"))
+
+
+def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:
+    one = requirement_of(item)
+    return one is None or any(fnmatchcase(one.id, pattern) for pattern in wanted)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Order and select the checks after all other plugins, also after those that shuffle.
@@ -273,11 +374,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     :param config: the configuration of the run.
     :param items: all that was collected.
     """
-    collection.drop_other_profiles(config, items)
+    # The checks of requirements outside the profiles of the run are not in it: they do not count as deselected.
+    judged = config.stash[SPECIFICATION]
+    items[:] = [item for item in items if (id_ := marked_id(item)) is None or id_ in judged]
     yield
-    collection.draw_order(config, items)
-    collection.deselect_unwanted(config, items)
-    collection.tell_requirements(config, items)
+    draw_order(config, items)
+    deselect_unwanted(config, items)
+    tell_requirements(config, items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -286,7 +389,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
     :param items: the tests that were left out.
     """
     if items:
-        ones = map(collection.requirement_of, items)
+        ones = map(requirement_of, items)
         items[0].config.stash[_LEFT_OUT] |= {SMOKE_FILE if one is None else one.id for one in ones}
 
 
@@ -303,7 +406,7 @@ def pytest_runtest_makereport(
     report = yield
     error = call.excinfo
     if error is not None and report.failed and (call.when != "call" or not error.errisinstance(JUDGED)):
-        report.user_properties.append((verdicts.VERDICT, Verdict.HARNESS_ERROR.value))
+        report.user_properties.append((VERDICT, Verdict.HARNESS_ERROR.value))
     return report
 
 
@@ -334,8 +437,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
     implementation = declaration_of(config)
     beyond = implementation.beyond
+    why = gap(found, config.stash[_LEFT_OUT], level)
     # With --collect-only no verdict is expected, so there is no gap.
-    config.stash[GAP] = None if config.option.collectonly else gap(found, config.stash[_LEFT_OUT], level)
+    config.stash[GAP] = None if config.option.collectonly else why
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
@@ -350,11 +454,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         found,
         implementation=implementation,
         profiles=profiles,
-        installer=options.installer_in_words(options.asked_installer(config)),
+        installer=options.installer_in_words(asked(config, "installer")),
         options=_told(config),
         started=config.stash[_STARTED],
-        is_complete=session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        and gap(found, config.stash[_LEFT_OUT], level) is None,
+        is_complete=why is None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
         exit_code=int(session.exitstatus),
     )
     if config.option.tbstyle == "auto":
@@ -430,9 +533,8 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     found, named, known = config.stash[_JUDGED], declaration_of(config).named, config.stash[KNOWN]
     update = config.stash.get(_UPDATE, None)
-    options_of_run = {**_told(config), "update_known_failures": update is not None}
     written = config.stash[_REPORT]
-    told = {**written, "options": options_of_run}
+    told = {**written, "options": {**_told(config), "update_known_failures": update is not None}}
     print_judgements(terminalreporter, found, implementation=named, report=told, known=known)
     for line in [] if config.option.collectonly else [*_words_on_servers(config), *_words_on_profiles(config)]:
         terminalreporter.line(line)

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from ..adapter import COMMANDS, OPERATOR_CLASSES
+from ..adapter import COMMANDS, OPERATOR_CLASSES, TaskOfDag
 from ..cosmos_layout import open_adapter
 from ..declaration import Declaration
 from ..harness import processes
 from ..harness.harness import Harness
 from ..harness.runs import is_below, ran, unpacked
 from ..requirements import case, requirement
-from ..tasks import TaskOfDag
 
 BASE, CLEAN = "DbtVirtualenvBaseOperator", "clean_dir_if_temporary"
 DEFAULTS = {
@@ -292,12 +291,8 @@ def test_templates_of_directory_and_flag_are_rendered(harness: Harness) -> None:
     outcome = harness.run(named, flagged)
 
     assert outcome.succeeded, f"tasks with templates must succeed; seen: {outcome}"
-    places = [call.prefix for call in harness.calls("run")]
-    assert len(places) == 2, f"each of two tasks must run dbt once; seen: {harness.calls()}"
-    assert is_below(places[0], meant), (
-        f"virtualenv_dir={named.arguments['virtualenv_dir']!r} must lead to an environment in {meant}; "
-        f"seen: {places[0]}"
-    )
-    assert is_below(places[1], meant), (
-        f"is_virtualenv_dir_temporary that renders to False must leave the environment in {meant}; seen: {places[1]}"
-    )
+    calls = harness.calls("run")
+    assert len(calls) == 2, f"each of two tasks must run dbt once; seen: {harness.calls()}"
+    for task, call in zip((named, flagged), calls, strict=True):
+        told = {name: task.arguments.get(name) for name in ("virtualenv_dir", "is_virtualenv_dir_temporary")}
+        assert is_below(call.prefix, meant), f"{told} must lead to an environment in {meant}; seen: {call.prefix}"

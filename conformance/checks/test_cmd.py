@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
+import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from jinja2 import Environment, TemplateError
 
-from pytest_cosmos_venv import DbtCall
+from pytest_cosmos_venv import DbtCall, FakeVenv
 
-from ..adapter import COMMANDS, OPERATOR_CLASSES
+from ..adapter import COMMANDS, OPERATOR_CLASSES, TaskOfDag
 from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
-from ..harness.sample_project import packed
 from ..requirements import PYTHON_DBT, case, needing, requirement
-from ..tasks import TaskOfDag
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv import FakeVenv
-
 
 LAST_WORDS = "Database Error: the harbor is closed"
 PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
 _FALSE = ("0", "f", "false", "n", "no", "off")
 """The values that dbt takes for false in a variable."""
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
-CONNECTION = {
-    "conn_type": "postgres",
-    "host": "pier.example",
-    "port": 5433,
-    "login": "harbor",
-    "password": "s3cret t1de",
-    "schema": "shop",
-}
+CONNECTION = "postgres://harbor:s3cret%20t1de@pier.example:5433/shop"
 PROFILE = {
     "type": "postgres",
     "host": "pier.example",
@@ -173,15 +160,10 @@ def _target_folder(call: DbtCall) -> Path:
 
 @requirement("CMD-012")
 def test_the_profile_comes_from_the_connection(harness: Harness) -> None:
-    mapping = {"conn_id": "warehouse", "profile_args": {"schema": "marts"}}
-    profile = {
-        "profile_name": "shop",
-        "target_name": "dev",
-        "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping),
-    }
+    profile = harness.mapped_profile("warehouse", "marts")
     task = harness.task(profile=profile, py_requirements=harness.requirements(adapter="postgres"))
 
-    with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
+    with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=CONNECTION) as call:
         output = _profile_output(call)
 
     seen = {name: output.get(name, output.get(ALSO_CALLED.get(name, ""))) for name in PROFILE}
@@ -211,10 +193,7 @@ def _profile_output(call: DbtCall) -> dict[str, str]:
         raise AssertionError(f"profiles.yml must be one that dbt can render: {error}; seen: {output}") from None
 
 
-@pytest.mark.parametrize(
-    "place",
-    [case("CMD-013", "DbtDag"), case("CMD-021", "operator")],
-)
+@pytest.mark.parametrize("place", [case("CMD-013", "DbtDag"), case("CMD-021", "operator")])
 def test_a_parse_file_of_the_project_is_used(harness: Harness, project: Path, place: str) -> None:
     plan = harness.dag_plan(project, operator_args={"virtualenv_dir": str(harness.shared_directory)})
     rendered = TaskOfDag(command="run", plan=plan)
@@ -259,7 +238,14 @@ def _put_parse_file(project: Path) -> None:
     files = {f"{project.name}://{PARSED_NODE}": {"path": home, "project_name": project.name}}
     content = {"metadata": {"project_name": project.name}, "nodes": {}, "macros": {}, "files": files}
     (project / "target").mkdir(exist_ok=True)
-    (project / "target" / PARSED).write_bytes(packed(content))
+    (project / "target" / PARSED).write_bytes(_packed(content))
+
+
+def _packed(value: Any) -> bytes:
+    """A mapping or a text in MessagePack, in which dbt writes its parse file."""
+    if isinstance(value, str):
+        return b"\xdb" + struct.pack(">I", len(value.encode())) + value.encode()
+    return b"\xdf" + struct.pack(">I", len(value)) + b"".join(_packed(each) for pair in value.items() for each in pair)
 
 
 @requirement("CMD-016")
@@ -293,9 +279,7 @@ def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness)
     codes = [call.exit_code for call in harness.calls("run")]
     assert codes == [1], f"dbt run must be called once, and end with 1; seen: {codes}, {outcome}"
     assert outcome.state == "failed", f"dbt's exit code 1 must fail the task; seen: {outcome}"
-    assert "orders" in str(outcome.exception), (
-        f"the error must name the node that has failed, orders; seen: {outcome.exception}"
-    )
+    assert "orders" in str(outcome.exception), f"the error must name the failed node, orders; seen: {outcome.exception}"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import sys
 import sysconfig
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.real_time import wait_until
 
+from ..adapter import Task
 from ..harness import processes
 from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
 from ..harness.processes import watch_until_rest
@@ -36,7 +38,6 @@ from ..harness.runs import (
     unpacking_begins,
 )
 from ..requirements import case, requirement
-from ..tasks import Task
 
 each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
 SOON = 10.0
@@ -117,13 +118,7 @@ def test_a_kept_environment_has_its_dbt_where_people_look_for_it(harness: Harnes
     assert answer.succeeded, f"<virtualenv_dir>/bin/dbt --version must exit with 0; seen: {answer}"
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        case("ENV-007", "is there an environment"),
-        case("ENV-020", "is there anything"),
-    ],
-)
+@pytest.mark.parametrize("question", [case("ENV-007", "is there an environment"), case("ENV-020", "is there anything")])
 def test_a_directory_that_is_temporary_is_not_there_afterwards(harness: Harness, question: str) -> None:
     ran(harness, harness.kept_task(is_virtualenv_dir_temporary=True))
 
@@ -174,9 +169,7 @@ def test_a_temporary_environment_is_a_fresh_one(harness: Harness) -> None:
     assert fresh.prefix != kept.prefix, (
         f"is_virtualenv_dir_temporary=True must lead to an environment of its own; seen: that of before, {kept.prefix}"
     )
-    assert unpacked(kept.prefix) == before, (
-        f"the environment of before must stay as it was; seen: {kept.prefix} changed"
-    )
+    assert unpacked(kept.prefix) == before, f"the earlier environment must stay as it was; seen: {kept.prefix} changed"
 
 
 @requirement("ENV-014")
@@ -191,9 +184,7 @@ def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
             now = files_in(call.prefix) if call.prefix.exists() else {}
 
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    assert not changed, (
-        f"no file of an environment may change while its dbt runs (another task wants another version); seen: {changed}"
-    )
+    assert not changed, f"no file of an environment may change while its dbt runs; seen: {changed}"
 
 
 @requirement("ENV-017")
@@ -257,34 +248,44 @@ def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
     prefix = ran(harness, harness.kept_task()).prefix
 
     answer = processes.said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
-    assert "ModuleNotFoundError" in answer.output, (
-        f"what is no longer required must not be importable in the next task; seen: import harbor_lamp: {answer}"
-    )
+    assert "ModuleNotFoundError" in answer.output, f"what is no longer required must not be importable; seen: {answer}"
 
 
-@requirement("ENV-013")
-def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
+def _beside_another_one(harness: Harness) -> list[Task]:
     older, newer = _two_tasks(harness)
-    first = ran(harness, older)
-    before = unpacked(first.prefix)
-    ran(harness, newer)
-
-    again = ran(harness, older)
-
-    require_kept("a set of requirements must stay installed beside another one", first.prefix, before, again)
+    return [older, newer, older]
 
 
-@requirement("ENV-018")
-def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> None:
+def _in_other_words(harness: Harness) -> list[Task]:
     harness.wheelhouse.add(LAMP)
-    version = harness.versions[0]
-    first = ran(harness, harness.kept_task(py_requirements=[*harness.requirements(version), "harbor-lamp"]))
-    before = unpacked(first.prefix)
+    version, others = harness.versions[0], [] if harness.has_native_dbt else ["dbt_DuckDB"]
+    spellings = [*harness.requirements(version), "harbor-lamp"], ["Harbor_Lamp", *others, f"dbt.core == {version}"]
+    return [harness.kept_task(py_requirements=each) for each in spellings]
 
-    others = [] if harness.has_native_dbt else ["dbt_DuckDB"]
-    second = ran(harness, harness.kept_task(py_requirements=["Harbor_Lamp", *others, f"dbt.core == {version}"]))
 
-    require_kept("requirements in other words must lead to the environment that is there", first.prefix, before, second)
+def _read_only(harness: Harness) -> list[Task]:
+    return [harness.kept_task(), harness.kept_task(place={"read-only": str(harness.virtualenv_dir)})]
+
+
+@pytest.mark.parametrize(
+    ("said", "tasks"),
+    [
+        case("ENV-013", "a set of requirements must stay installed beside another one", _beside_another_one),
+        case("ENV-018", "requirements in other words must lead to the environment that is there", _in_other_words),
+        case("ENV-024", "a ready environment on a read-only file system must be used", _read_only),
+        case("ENV-028", "an environment with a native dbt must be kept", lambda harness: [harness.native_task()] * 2),
+    ],
+)
+def test_the_last_task_uses_the_environment_of_the_first(
+    harness: Harness, said: str, tasks: Callable[[Harness], list[Task]]
+) -> None:
+    first, *others = tasks(harness)
+    ready = ran(harness, first)
+    before = unpacked(ready.prefix)
+
+    *_, last = [ran(harness, task) for task in others]
+
+    require_kept(said, ready.prefix, before, last)
 
 
 @requirement("ENV-019")
@@ -311,10 +312,12 @@ def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
 
 @requirement("ENV-021")
 def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
-    folder = _module_path_with_a_broken_dbt(harness.folder / "path")
+    broken = harness.folder / "path" / "dbt" / "__init__.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("raise ImportError('this is the dbt of the worker')\n")
     variables = {
         # The implementation itself may be on PYTHONPATH.
-        "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(broken.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONHOME": str(_home_in_which_no_dbt_starts(harness.folder / "home")),
     }
 
@@ -323,13 +326,6 @@ def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
     assert outcome.succeeded, (
         f"{' and '.join(variables)} of the worker must not reach the environment or its dbt; seen: {outcome}"
     )
-
-
-def _module_path_with_a_broken_dbt(folder: Path) -> Path:
-    """A folder for PYTHONPATH."""
-    (folder / "dbt").mkdir(parents=True)
-    (folder / "dbt" / "__init__.py").write_text("raise ImportError('this is the dbt of the worker')\n")
-    return folder
 
 
 def _home_in_which_no_dbt_starts(folder: Path) -> Path:
@@ -449,16 +445,6 @@ def test_a_directory_that_takes_nothing_is_named(harness: Harness, kind: str) ->
     )
 
 
-@requirement("ENV-024")
-def test_a_ready_environment_is_used_where_it_is_read_only(harness: Harness) -> None:
-    ready = ran(harness, harness.kept_task())
-    before = unpacked(ready.prefix)
-
-    call = ran(harness, harness.kept_task(place={"read-only": str(harness.virtualenv_dir)}))
-
-    require_kept("a ready environment on a read-only file system must be used", ready.prefix, before, call)
-
-
 @requirement("ENV-027")
 def test_a_native_dbt_is_installed_and_runs(harness: Harness) -> None:
     call = ran(harness, harness.native_task())
@@ -466,13 +452,3 @@ def test_a_native_dbt_is_installed_and_runs(harness: Harness) -> None:
     assert call.dbt_version == NATIVE_DBT, f"dbt {NATIVE_DBT}, a program, must run; seen: dbt {call.dbt_version}"
     place = harness.virtualenv_dir
     assert is_below(call.prefix, place), f"dbt must run from below {place}; seen: {call.prefix}"
-
-
-@requirement("ENV-028")
-def test_an_environment_with_a_native_dbt_is_kept(harness: Harness) -> None:
-    first = ran(harness, harness.native_task())
-    before = unpacked(first.prefix)
-
-    second = ran(harness, harness.native_task())
-
-    require_kept("the next task must use the environment that is there", first.prefix, before, second)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from ..adapter import Outcome, Shape
 from ..harness.sample_project import MODELS, Harbor, tasks_of
 from ..requirements import case, requirement
-from ..tasks import Outcome, Shape
 
 LOCK = "cosmos_virtualenv.lock"
 BAD_REQUIREMENT = "dbt-core=>1.10"
@@ -122,16 +122,12 @@ def test_a_group_with_a_render_config_alone(harbor: Harbor) -> None:
 
     what = "DbtTaskGroup(render_config=...) with nothing else"
     _require_told(error, what, "project_config", "profile_config")
-    assert seen.exception is None, (
-        f"DbtTaskGroup with a project, a profile and a render_config must build; seen: {seen}"
-    )
+    assert seen.exception is None, f"DbtTaskGroup with project, profile and render_config must build; seen: {seen}"
 
 
 @requirement("ERR-005")
 def test_a_connection_that_does_not_exist(harbor: Harbor) -> None:
-    mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": NO_CONNECTION, "profile_args": {"schema": "public"}})
-    profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
-    task = harbor.harness.kept_task(profile=profile, under_airflow=True)
+    task = harbor.harness.kept_task(profile=harbor.harness.mapped_profile(NO_CONNECTION), under_airflow=True)
 
     _require_error(harbor, "A connection that does not exist", lambda: harbor.harness.run(task), NO_CONNECTION)
 

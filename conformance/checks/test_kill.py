@@ -7,20 +7,18 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import CosmosLock, DbtCall
+from pytest_cosmos_venv import DbtCall, VenvLock
 from pytest_cosmos_venv.real_time import wait_until
 
+from ..adapter import Task
 from ..harness.harness import Harness
 from ..harness.processes import installer_of_build, lives, watch_until_rest
 from ..harness.running import HarnessError, RunningTasks
 from ..requirements import case, requirement
-
-if TYPE_CHECKING:
-    from ..tasks import Task
 
 RUDE = [signal.SIGINT, signal.SIGTERM]
 POLITE = 10.0
@@ -84,8 +82,7 @@ def test_dbt_ends_with_its_task(harness: Harness, what: str, script: dict[str, A
 
 
 @requirement("KILL-005")
-def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness, cosmos_lock: CosmosLock) -> None:
-    lock = cosmos_lock(harness.virtualenv_dir)
+def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness, lock: VenvLock) -> None:
     lock.held_by(os.getpid())
 
     with harness.start(harness.kept_task()) as running:
@@ -101,8 +98,7 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness
 
 
 @pytest.mark.parametrize(
-    "end",
-    [case("KILL-006", "told to end"), case("KILL-007", "killed by SIGKILL with its worker")],
+    "end", [case("KILL-006", "told to end"), case("KILL-007", "killed by SIGKILL with its worker")]
 )
 def test_an_installer_ends_with_its_task(harness: Harness, end: str) -> None:
     held = harness.add_sdist(hold=True)
@@ -147,6 +143,4 @@ def test_nothing_that_a_task_has_started_outlives_it(harness: Harness, exit_code
         finished = running.finish()
 
     assert harness.calls("run"), f"the task must run dbt; seen: {finished.outcomes[0]}"
-    assert not finished.left_behind, (
-        f"when a task has ended by itself, nothing that it has started may run on; seen: {finished.left_behind[0]}"
-    )
+    assert not finished.left_behind, f"nothing that a task has started may outlive it; seen: {finished.left_behind[0]}"

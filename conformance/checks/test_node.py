@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from ..adapter import Outcome
 from ..harness.sample_project import MODELS, Harbor
-from ..requirements import requirement
-from ..tasks import Outcome
+from ..requirements import case, requirement
 
 ACROSS = "arrivals_have_left"
 """The data test whose parents are the first model and the last one."""
@@ -46,10 +46,9 @@ def test_a_node_that_fails_fails_the_task_and_is_named_first(harbor: Harbor, fai
 @requirement("NODE-002")
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_a_node_of_which_dbt_says_nothing_has_failed(harbor: Harbor, exit_code: int) -> None:
-    results = [_result(name) for name in MODELS if name != "departures"]
-    harbor.harness.wheelhouse.script(
-        "build", exit_code=exit_code, stdout=["Done."], artifacts={"run_results.json": _run_results(results)}
-    )
+    results = _run_results(*(name for name in MODELS if name != "departures"))
+    artifacts = {"run_results.json": results}
+    harbor.harness.wheelhouse.script("build", exit_code=exit_code, stdout=["Done."], artifacts=artifacts)
 
     outcome = _run_models(harbor)
 
@@ -66,41 +65,28 @@ def _require_failure(outcome: Outcome, name: str) -> None:
     assert not before, f"the error must name {name} before nodes that have not failed; seen: {said}"
 
 
-def _result(name: str) -> dict[str, Any]:
-    return {"unique_id": f"model.harbor.{name}", "status": "success", "execution_time": 0.1, "message": "OK"}
-
-
-def _run_results(results: list[dict[str, Any]]) -> Mapping[str, Any]:
+def _run_results(*names: str) -> Mapping[str, Any]:
+    facts = {"status": "success", "execution_time": 0.1, "message": "OK"}
     return {
         "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"},
-        "results": results,
+        "results": [{"unique_id": f"model.harbor.{name}", **facts} for name in names],
     }
 
 
-@requirement("NODE-003")
-def test_a_retry_runs_what_has_failed_and_what_was_skipped(harbor: Harbor) -> None:
-    harbor.harness.wheelhouse.script("build", nth=1, nodes={"crossings": "error"})
+@pytest.mark.parametrize(
+    ("what", "first"),
+    [
+        case("NODE-003", "a failure", {"nodes": {"crossings": "error"}}),
+        case("NODE-004", "a kill in a node", {"crash": signal.SIGKILL, "at": "berths"}),
+        case("NODE-004", "a kill between nodes", {"crash": signal.SIGKILL, "after": "crossings"}),
+    ],
+)
+def test_a_retry_runs_what_is_not_done(harbor: Harbor, what: str, first: dict[str, Any]) -> None:
+    harbor.harness.wheelhouse.script("build", nth=1, **first)
 
     outcome = _run_models(harbor, retries=1)
 
-    assert outcome.succeeded, f"a retry after which all nodes are done must succeed; seen: {outcome}"
-    _require_each_once(harbor, outcome)
-
-
-@requirement("NODE-004")
-@pytest.mark.parametrize("place", [{"at": "berths"}, {"after": "crossings"}], ids=["in-a-node", "between-nodes"])
-def test_a_retry_after_a_kill_runs_what_is_not_done(harbor: Harbor, place: dict[str, Any]) -> None:
-    harbor.harness.wheelhouse.script("build", nth=1, crash=signal.SIGKILL, **place)
-
-    outcome = _run_models(harbor, retries=1)
-
-    assert outcome.succeeded, f"a retry after which all nodes are done must succeed; seen: {outcome}"
-    _require_each_once(harbor, outcome)
-
-
-def _require_each_once(harbor: Harbor, outcome: Outcome) -> None:
-    """Fail unless two calls of dbt have built each model once."""
-    __tracebackhide__ = True
+    assert outcome.succeeded, f"a retry after {what}, with which all nodes are done, must succeed; seen: {outcome}"
     built = _statuses(harbor)
     assert len(built) == 2, f"dbt build must be called twice, once by each try; seen: {built}, {outcome}"
     done = [name for nodes in built for name, status in nodes.items() if status == "success"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -13,10 +12,11 @@ import pytest
 
 from pytest_cosmos_venv import CosmosDbt
 
+from ..adapter import Task
 from ..harness.harness import Harness
+from ..harness.processes import command_of
 from ..harness.runs import dbt_running, directories, files_with, places, readable_by_others, require_hidden
 from ..requirements import requirement
-from ..tasks import Task
 
 CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
 
@@ -27,28 +27,21 @@ def password() -> str:
     return f"pa55-{secrets.token_hex(16)}"
 
 
-@pytest.fixture
-def variables(password: str) -> dict[str, str]:
-    """Environment variables of a worker that knows the connection ``warehouse``.
-
-    :param password: the password of the connection.
-    """
+def _variables(password: str) -> dict[str, str]:
+    """Environment variables of a worker that knows the connection ``warehouse``, with this password."""
     return {CONNECTION: f"postgres://harbor:{password}@warehouse.example:5432/shop"}
 
 
 def _task_with_connection(harness: Harness) -> Task:
-    mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": "warehouse", "profile_args": {"schema": "public"}})
-    profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
-    return harness.kept_task(profile=profile, py_requirements=harness.requirements(adapter="postgres"))
+    requirements = harness.requirements(adapter="postgres")
+    return harness.kept_task(profile=harness.mapped_profile("warehouse"), py_requirements=requirements)
 
 
 @requirement("SEC-001")
-def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
-    harness: Harness, password: str, variables: Mapping[str, str]
-) -> None:
+def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(harness: Harness, password: str) -> None:
     roots = places(harness)
 
-    with dbt_running(harness, _task_with_connection(harness), **variables, **harness.own_home) as call:
+    with dbt_running(harness, _task_with_connection(harness), **_variables(password), **harness.own_home) as call:
         during = [file for file in files_with(password, roots) if readable_by_others(file, roots)]
     left = files_with(password, roots)
 
@@ -60,14 +53,13 @@ def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
 
 
 @requirement("SEC-002")
-def test_a_password_is_in_no_log_command_line_or_rendered_field(
-    harness: Harness, password: str, variables: Mapping[str, str]
-) -> None:
+def test_a_password_is_in_no_log_command_line_or_rendered_field(harness: Harness, password: str) -> None:
     script = harness.wheelhouse.script("run", hold=True)
 
-    with harness.start(_task_with_connection(harness), variables=variables) as running:
+    with harness.start(_task_with_connection(harness), variables=_variables(password)) as running:
         running.race.wait_for("running")
-        commands = [command for command in _commands_below(running.pids[0]) if password in command]
+        started = psutil.Process(running.pids[0]).children(recursive=True)
+        commands = [command for each in started if password in (command := " ".join(command_of(each)))]
         script.release()
         outcome = running.finish().outcomes[0]
 
@@ -76,22 +68,12 @@ def test_a_password_is_in_no_log_command_line_or_rendered_field(
     require_hidden(password, "the password", outcome)
 
 
-def _commands_below(pid: int) -> list[str]:
-    found = []
-    for process in psutil.Process(pid).children(recursive=True):
-        try:
-            found.append(" ".join(process.cmdline()))
-        except psutil.Error:
-            continue
-    return found
-
-
 @requirement("SEC-002")
-def test_a_password_does_not_stay_in_the_environment_of_the_worker(
-    harness: Harness, password: str, variables: Mapping[str, str]
-) -> None:
+def test_a_password_does_not_stay_in_the_environment_of_the_worker(harness: Harness, password: str) -> None:
     # The dbt of the second task inherits the variables that the first task has left in the process.
-    outcome = harness.run(_task_with_connection(harness), harness.kept_task(append_env=True), variables=variables)
+    outcome = harness.run(
+        _task_with_connection(harness), harness.kept_task(append_env=True), variables=_variables(password)
+    )
 
     assert outcome.succeeded, f"both tasks must succeed; seen: {outcome}"
     *_, second = harness.calls("run")
@@ -107,16 +89,13 @@ def test_credentials_of_an_index_are_nowhere_to_be_read(
 ) -> None:
     cosmos_dbt.index.require_login("harbor", password)
     task = harness.kept_task(
-        py_requirements=[*harness.requirements(), *missing],
-        pip_install_options=cosmos_dbt.index.pip_install_options,
+        py_requirements=[*harness.requirements(), *missing], pip_install_options=cosmos_dbt.index.pip_install_options
     )
 
     outcome = harness.run(task, variables=cosmos_dbt.index.environment)
 
     left = files_with(password, places(harness))
-    assert outcome.succeeded is not bool(missing), (
-        f"the installation must {'fail' if missing else 'succeed'}; {outcome}"
-    )
+    assert outcome.succeeded is not bool(missing), f"the install must {'fail' if missing else 'succeed'}; {outcome}"
     require_hidden(password, "the credentials of an index", outcome, left)
 
 

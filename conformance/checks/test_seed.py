@@ -9,9 +9,8 @@ from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
 from ..adapter import COMMANDS
 from ..harness.harness import Harness
 from ..harness.runs import require
-from ..harness.seed_scenarios import VIRTUALENV, why_no_read_fails
-from ..harness.seed_stories import LARGE
-from ..options import asked_rounds
+from ..harness.seed_scenarios import LARGE, VIRTUALENV, why_no_read_fails
+from ..options import asked
 from ..requirements import case, requirement
 
 BEHAVIORS = ["always", "when_seed_changes", "render_only", "none"]
@@ -27,11 +26,11 @@ _REFUSED = [f"refused-with-{mode}" for mode in OTHER_MODES]
         case("SEED-003", ["none-leaves-no-task", "none-leaves-no-task-in-a-group"]),
         case("SEED-004", ["the-first-run-loads"]),
         case(
-            "SEED-005", ["unchanged-is-skipped", "unchanged-is-skipped-in-a-group", "the-test-of-a-skipped-seed-runs"]
-        ),
-        case(
             "SEED-005",
             [
+                "unchanged-is-skipped",
+                "unchanged-is-skipped-in-a-group",
+                "the-test-of-a-skipped-seed-runs",
                 "a-touched-file-is-unchanged",
                 "a-file-deleted-and-made-again-is-unchanged",
                 "an-empty-file-has-a-checksum",
@@ -131,4 +130,4 @@ def test_a_variable_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
 
 @requirement("SEED-025")
 def test_a_large_seed_is_hashed_in_constant_memory(harness: Harness, pytestconfig: pytest.Config) -> None:
-    require(harness, LARGE[1024 if asked_rounds(pytestconfig) == "full" else 256])
+    require(harness, LARGE[1024 if asked(pytestconfig, "rounds") == "full" else 256])

@@ -13,7 +13,7 @@ from ..declaration import Declaration
 from ..harness import processes
 from ..harness.harness import Harness, install_commands
 from ..harness.running import TASK_SECONDS, smoke_timeout
-from ..options import asked_installer, command_of_uv
+from ..options import asked, command_of_uv
 
 
 def test_the_implementation_imports(adapter: Declaration, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_implementation_imports(adapter: Declaration, tmp_path: Path) -> Non
 
 def test_the_fake_wheel_installs(harness: Harness, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     environment = tmp_path / "environment"
-    uv, wheelhouse = command_of_uv(asked_installer(pytestconfig)), harness.wheelhouse
+    uv, wheelhouse = command_of_uv(asked(pytestconfig, "installer")), harness.wheelhouse
 
     for command in install_commands(environment, wheelhouse, uv, harness.requirements()):
         finished = processes.run(command, environment=wheelhouse.environment, cwd=tmp_path)

@@ -14,11 +14,10 @@ from pytest_cosmos_venv import CosmosRace, DbtCall
 from pytest_cosmos_venv.environments.sdist import Sdist
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 
+from ..adapter import DagPlan, Outcome, Shape, Task
 from ..declaration import Declaration
-from ..tasks import DagPlan, Outcome, Shape, Task
 from . import probes
 from .running import SLACK, TIMEOUT, RunningTasks
-from .task_process import work
 
 NATIVE_DBT = "2.0.0a4"
 """The version of a dbt that is a program of its own: there is no package to import, and no adapter to install."""
@@ -26,15 +25,11 @@ _ADAPTER = "duckdb"
 TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
 """Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_FIELDS_OF_TASK = ("profile", "under_airflow", "standard_input", "place")
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
 """Arguments for an operator without Airflow around it: it cannot report assets or write rendered fields."""
-_IN_A_HOME = {
-    "XDG_CACHE_HOME": ".cache",
-    "XDG_CONFIG_HOME": ".config",
-    "XDG_DATA_HOME": ".local/share",
-    "XDG_STATE_HOME": ".local/state",
-}
-"""Variable for a folder in the home directory -> the folder's usual place there."""
+_XDG = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+"""Variables that may lead to folders elsewhere than in the home directory."""
 _PROJECT = {
     "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
     "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
@@ -143,7 +138,7 @@ class Harness:
         """
         folder = self.folder / "home"
         folder.mkdir(exist_ok=True)
-        return {"HOME": str(folder), **{name: str(folder / below) for name, below in _IN_A_HOME.items()}}
+        return {"HOME": str(folder), **{name: str(folder / name.lower()) for name in _XDG}}
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -154,42 +149,35 @@ class Harness:
             "profiles_yml_filepath": str(self.project / "profiles.yml"),
         }
 
+    def mapped_profile(self, connection: str, schema: str = "public") -> dict[str, Any]:
+        """Arguments of ``ProfileConfig`` for a profile that is made of an Airflow Connection to Postgres.
+
+        :param connection: the id of the connection.
+        :param schema: the schema for the tables.
+        """
+        mapping = {"conn_id": connection, "profile_args": {"schema": schema}}
+        named = {"profile_name": "shop", "target_name": "dev"}
+        return {**named, "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping)}
+
     @property
     def _environment_arguments(self) -> dict[str, list[str]]:
         return {"py_requirements": self.requirements(), "pip_install_options": self.wheelhouse.pip_install_options}
 
-    def task(
-        self,
-        command: str = "run",
-        *,
-        under_airflow: bool = False,
-        standard_input: str | None = None,
-        place: Mapping[str, str] | None = None,
-        **arguments: Any,
-    ) -> Task:
+    def task(self, command: str = "run", **arguments: Any) -> Task:
         """A task with a sound project, profile and requirements. Its environment is temporary by default.
 
         :param command: a key of ``OPERATOR_CLASSES``.
-        :param under_airflow: whether it is run as Airflow runs a task.
-        :param standard_input: text on the standard input of the task's process; None: there is none.
-        :param place: what the task finds at a path: see ``harness.mounts``; None: nothing is mounted.
-        :param **arguments: of the operator, beside or instead of these; ``profile`` takes the place of the profile.
+        :param **arguments: fields of ``Task`` beside ``command``, such as ``under_airflow``; the others are arguments
+            of the operator, beside or instead of the usual ones.
         """
+        named = {name: arguments.pop(name) for name in _FIELDS_OF_TASK if name in arguments}
         given: dict[str, Any] = {
             "project_dir": str(self.project),
             **self._environment_arguments,
             **({"macro_name": "grant"} if command == "run-operation" else {}),
-            **({} if under_airflow else _ALONE),
+            **({} if named.get("under_airflow") else _ALONE),
         }
-        profile = arguments.pop("profile", self.profile)
-        return Task(
-            command=command,
-            profile=profile,
-            arguments=given | arguments,
-            under_airflow=under_airflow,
-            standard_input=standard_input,
-            place=place or {},
-        )
+        return Task(command=command, **{"profile": self.profile, **named}, arguments=given | arguments)
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
         """A task as of ``task``, with its environment in ``virtualenv_dir``.
@@ -232,30 +220,23 @@ class Harness:
         :param **parts: fields of ``DagPlan``; mappings are merged into the defaults.
         """
         folder = project or self.project
-        given: dict[str, Any] = self._plan_of(folder, load)
-        execution = parts["execution"] = {"execution_mode": "virtualenv", **parts.get("execution", {})}
-        if execution["execution_mode"] == "virtualenv":
-            given["operator_args"] |= self._environment_arguments
-        given = {**parts, **{name: {**own, **parts.get(name, {})} for name, own in given.items()}}
-        return DagPlan(**given)
-
-    def _plan_of(self, folder: Path, load: str | None) -> dict[str, dict[str, Any]]:
         manifest = {"manifest_path": str(folder / "target/manifest.json")} if load == "dbt_manifest" else {}
-        return {
+        how = {} if load is None else {"load_method": load}
+        given: dict[str, Any] = {
             "project": {"dbt_project_path": str(folder), **manifest},
             "profile": {
                 "profile_name": folder.name,
                 "target_name": "dev",
                 "profiles_yml_filepath": str(folder / "profiles.yml"),
             },
-            "render": {
-                **({} if load is None else {"load_method": load}),
-                "test_behavior": "none",
-                "emit_datasets": False,
-            },
+            "render": {**how, "test_behavior": "none", "emit_datasets": False},
             "operator_args": {"should_store_compiled_sql": False},
             "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
         }
+        execution = parts["execution"] = {"execution_mode": "virtualenv", **parts.get("execution", {})}
+        if execution["execution_mode"] == "virtualenv":
+            given["operator_args"] |= self._environment_arguments
+        return DagPlan(**{**parts, **{name: {**own, **parts.get(name, {})} for name, own in given.items()}})
 
     def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, timeout: float | None = None) -> Outcome:
         """Run one task after the other, in one process, to their ends.
@@ -294,19 +275,10 @@ class Harness:
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
         environment = {**self.wheelhouse.environment, **(variables or {})}
         seconds = self.timeout if timeout is None else timeout
-        with self.race.start(
-            work,
-            self.adapter.named,
-            several,
-            environment,
-            seconds,
-            contenders=contenders or len(several),
-            prepare=self._prepared if prepares_airflow else self.adapter.modules,
-            timeout=seconds,
-            services=self.adapter.services,
-            plain=True,
-            **options,
-        ) as race:
+        given = {**self._race_options, "contenders": contenders or len(several), "timeout": seconds, **options}
+        if not prepares_airflow:
+            given["prepare"] = self.adapter.modules
+        with self.race.start(probes.work, self.adapter.named, several, environment, seconds, **given) as race:
             yield RunningTasks(race, {kind: path for task in several for kind, path in task.place.items()})
 
     def ask(self, probe: str, **arguments: Any) -> Any:
@@ -317,24 +289,11 @@ class Harness:
         :raises AssertionError: the implementation cannot be asked; with what it raised.
         """
         __tracebackhide__ = True
-        race = self.race(
-            probes.ask,
-            self.adapter.named,
-            probe,
-            arguments,
-            contenders=1,
-            prepare=self._prepared,
-            timeout=self.timeout,
-            services=self.adapter.services,
-            plain=True,
-        )
+        race = self.race(probes.ask, self.adapter.named, probe, arguments, contenders=1, **self._race_options)
         return race.values[0]
 
     def error_of(
-        self,
-        make: Task | DagPlan | Mapping[str, Any],
-        *calls: str,
-        variables: Mapping[str, str] | None = None,
+        self, make: Task | DagPlan | Mapping[str, Any], *calls: str, variables: Mapping[str, str] | None = None
     ) -> dict[str, Any] | None:
         """The error of making an operator or a DAG, or of calling the operator's methods one after the other.
 
@@ -357,9 +316,10 @@ class Harness:
         return Shape.from_plain(self.ask("render", plan=plan))
 
     @property
-    def _prepared(self) -> list[str]:
-        """Modules for the process that tasks are forked from; the same each time, so that one process is enough."""
-        return [*self.adapter.modules, "pytest_cosmos_venv.prepared_airflow", probes.__name__]
+    def _race_options(self) -> dict[str, Any]:
+        # The process that tasks are forked from has the same modules each time, so that one process is enough.
+        modules = [*self.adapter.modules, "pytest_cosmos_venv.prepared_airflow", probes.__name__]
+        return {"prepare": modules, "timeout": self.timeout, "services": self.adapter.services, "plain": True}
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
         """The calls of installed fakes of dbt, in order, without questions for the version.

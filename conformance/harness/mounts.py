@@ -36,13 +36,22 @@ _A_PAGE = 4096
 
 
 class WriterHalt:
-    """Halts a process that opens a file for writing, inside of that call; readers pass.
+    """Halts each process that opens a file for writing, inside of that call, until ``close``; readers pass.
 
-    :param descriptor: the file descriptor of the leased file; None: leases do not work here, and nothing is halted.
+    Where leases do not work, nothing is halted.
+
+    :param file: an existing file.
     """
 
-    def __init__(self, descriptor: int | None) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: Path) -> None:
+        self._descriptor: int | None = os.open(file, os.O_RDONLY)
+        try:
+            # The kernel reports a writer by a signal. Its default, SIGIO, would end this process.
+            fcntl.fcntl(self._descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except (AttributeError, OSError):  # this is not Linux; or the file system has no leases
+            os.close(self._descriptor)
+            self._descriptor = None
 
     @property
     def has_halted(self) -> bool:
@@ -51,25 +60,12 @@ class WriterHalt:
             return False
         return fcntl.fcntl(self._descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let every process pass from now on."""
         if self._descriptor is not None:
             fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             os.close(self._descriptor)
             self._descriptor = None
-
-
-@contextmanager
-def halt_before_writing(file: Path) -> Iterator[WriterHalt]:
-    """Halt, within this block, each process that opens ``file`` for writing, until ``end`` is called.
-
-    :param file: an existing file.
-    """
-    halt = WriterHalt(_leased(file))
-    try:
-        yield halt
-    finally:
-        halt.end()
 
 
 @contextmanager
@@ -95,20 +91,6 @@ def _has_events(descriptor: int) -> bool:
         return bool(os.read(descriptor, 4096))
     except BlockingIOError:
         return False
-
-
-def _leased(file: Path) -> int | None:
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return None
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        # The kernel reports a writer by a signal. Its default, SIGIO, would end this process.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def why_not_mounted(places: Mapping[str, str]) -> str | None:

@@ -99,11 +99,11 @@ def installer_of_build(pid: int) -> int | None:
 
     :param pid: the PID of the process in which the build hook runs.
     """
-    return next((each.pid for each in _and_parents(pid) if _is_installer(_command(each))), None)
+    return next((each.pid for each in _and_parents(pid) if _is_installer(command_of(each))), None)
 
 
 def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -> Iterator[Installer]:
-    command = _command(process)
+    command = command_of(process)
     if not _is_installer(command):
         return
     for word in (*command, *_targets_of(process, command)):
@@ -147,7 +147,7 @@ def _task_of(process: psutil.Process, tasks: Sequence[int]) -> int:
     known = next((each.pid for each in family if each.pid in tasks), None)
     if known is not None:
         return known
-    return [process.pid, *(each.pid for each in family if _is_installer(_command(each)))][-1]
+    return [process.pid, *(each.pid for each in family if _is_installer(command_of(each)))][-1]
 
 
 def _and_parents(pid: int) -> list[psutil.Process]:
@@ -158,7 +158,11 @@ def _and_parents(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command_of(process: psutil.Process) -> list[str]:
+    """The command line of a process; empty where the process is gone, or nobody may look.
+
+    :param process: the process.
+    """
     try:
         return list(process.cmdline())
     except psutil.Error:
@@ -189,11 +193,7 @@ class FinishedCommand:
 
 
 def run(
-    command: Sequence[str],
-    *,
-    environment: Mapping[str, str] | None = None,
-    cwd: Path,
-    timeout: float = TIMEOUT,
+    command: Sequence[str], *, environment: Mapping[str, str] | None = None, cwd: Path, timeout: float = TIMEOUT
 ) -> FinishedCommand:
     """Run a command with the null device as its input.
 
@@ -318,20 +318,20 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
 def _wants_to_work(process: psutil.Process) -> bool:
     # The state of a process is that of its main thread, which may wait for a thread that gets no processor. The kernel
     # counts the seconds in the run queue only once the thread runs.
-    for file in Path(f"/proc/{process.pid}/task").glob("*/stat"):
-        with suppress(OSError):  # the thread has ended
-            if file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] in _AT_WORK:
-                return True
-    return process.status() in _WANTS_TO_WORK
+    states = (text.rpartition(")")[2].split()[0] for text in _of_threads(process.pid, "stat"))
+    return any(state in _AT_WORK for state in states) or process.status() in _WANTS_TO_WORK
 
 
 def _seconds_in_the_queue(pid: int) -> float:
     """Seconds for which its threads could have run and got no processor; 0 where the kernel does not tell."""
-    seconds = 0.0
-    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+    return sum(int(text.split()[1]) for text in _of_threads(pid, "schedstat")) / 1e9
+
+
+def _of_threads(pid: int, name: str) -> Iterator[str]:
+    """The texts of the files of this name that the kernel has for the threads of a process."""
+    for file in Path(f"/proc/{pid}/task").glob(f"*/{name}"):
         with suppress(OSError):  # the thread has ended
-            seconds += int(file.read_text(encoding="ascii").split()[1]) / 1e9
-    return seconds
+            yield file.read_text(encoding="utf-8", errors="replace")
 
 
 def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:

@@ -14,21 +14,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv import Timeline
 from pytest_cosmos_venv.processes.mounts import MountError
+from pytest_cosmos_venv.races.running import RunningRace
 from pytest_cosmos_venv.real_time import wait_until
 
+from ..adapter import Outcome
 from ..options import asked_timeout
-from ..tasks import Outcome
 from .mounts import why_not_mounted
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.races.running import RunningRace
-
 
 TIMEOUT = 60.0
 """Seconds that one task may take at the least; a sound task takes two on a slow machine."""

@@ -9,24 +9,20 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import DbtCall
 from pytest_cosmos_venv.environments.cosmos_dbt import FOLDER as FOLDER_OF_THE_FAKE
+from pytest_cosmos_venv.environments.sdist import Sdist
 from pytest_cosmos_venv.races.points import Point, Sighting
 
-from ..tasks import Outcome, Task
+from ..adapter import Outcome, Task
 from .harness import Harness
 from .processes import REST, installers_below, watch_until_rest
+from .running import RunningTasks
 from .seed_scenarios import LOCAL
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.environments.sdist import Sdist
-
-    from .running import RunningTasks
 
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it waits: no process of it does anything"
@@ -74,12 +70,21 @@ def run_begins(harness: Harness) -> Point:
     :param harness: the harness of the test.
     """
     before = len(harness.calls("run"))
+    return point("dbt run", lambda: harness.calls("run")[before:])
+
+
+def point(name: str, find: Callable[[], object]) -> Point:
+    """The point at which ``find`` finds something for the first time.
+
+    :param name: the name of the point in timelines.
+    :param find: called again and again.
+    """
 
     def look() -> Sighting | None:
-        calls = harness.calls("run")[before:]
-        return Sighting(at=calls[0].started_at, pid=calls[0].pid, what="dbt run") if calls else None
+        found = find()
+        return Sighting(at=time.time(), what=str(found)) if found else None
 
-    return Point("dbt run", look)
+    return Point(name, look)
 
 
 def is_below(place: Path, folder: Path) -> bool:
@@ -152,11 +157,7 @@ def unpacking_begins(virtualenv_dir: Path, start: str) -> Point:
     :param start: how the name of the distribution begins, such as ``dbt_``.
     """
 
-    def look() -> Sighting | None:
-        found = next((name for name in _unpacked_below(virtualenv_dir) if name.startswith(start)), None)
-        return None if found is None else Sighting(at=time.time(), what=found)
-
-    return Point("unpacking", look)
+    return point("unpacking", lambda: [name for name in _unpacked_below(virtualenv_dir) if name.startswith(start)])
 
 
 def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
@@ -168,12 +169,11 @@ def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
     :param names: the names of the distributions, as files have them: ``dbt_core``.
     """
 
-    def look() -> Sighting | None:
+    def is_reached() -> bool:
         is_whole = {name.split("-")[0] for name in _unpacked_below(virtualenv_dir)} >= names
-        is_over = is_whole and not installers_below(virtualenv_dir, [])
-        return Sighting(at=time.time(), what="the installer has ended") if is_over else None
+        return is_whole and not installers_below(virtualenv_dir, [])
 
-    return Point("finishing", look)
+    return point("finishing", is_reached)
 
 
 def seen_installers(folder: Path, calls: Path) -> dict[str, str]:

@@ -1,13 +1,9 @@
-"""The project that DAGs show, with its manifest: a seed and four models, two of which have tests; and dbt's parse file.
-
-A parse file is written without dbt: MessagePack of maps, texts and whole numbers.
-"""
+"""The project that DAGs show, with its manifest: a seed and four models, two of which have tests."""
 
 from __future__ import annotations
 
 import os
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import CosmosProject, DbtProject
 
-from ..adapter import COMMANDS
-from ..tasks import Shape, WholeDag
+from ..adapter import COMMANDS, Shape, WholeDag
 from .harness import Harness
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
@@ -122,22 +117,3 @@ def comes_before(shape: Shape, first: str, then: str) -> bool:
         reached |= new
         to_look_at.extend(new)
     return first in reached
-
-
-def packed(value: object) -> bytes:
-    """The bytes of a value in MessagePack.
-
-    :param value: a dictionary, a list, a text or a whole number from 0 to 2**32 - 1.
-    :raises TypeError: anything else.
-    """
-    if isinstance(value, dict):
-        members = b"".join(packed(key) + packed(each) for key, each in value.items())
-        return b"\xdf" + struct.pack(">I", len(value)) + members
-    if isinstance(value, list):
-        return b"\xdd" + struct.pack(">I", len(value)) + b"".join(map(packed, value))
-    if isinstance(value, str):
-        text = value.encode()
-        return b"\xdb" + struct.pack(">I", len(text)) + text
-    if isinstance(value, int):
-        return b"\xce" + struct.pack(">I", value)
-    raise TypeError(f"{type(value).__name__} cannot be packed: give maps, lists, texts, whole numbers.")

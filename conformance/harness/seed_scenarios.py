@@ -1,44 +1,98 @@
-"""The toolkit's seed scenarios, played on whole DAGs in a process of their own."""
+"""The toolkit's seed scenarios, and some of the suite's own, played on whole DAGs in a process of their own.
+
+The suite's scenarios ask each refusal alone, and how much memory a large seed needs. The toolkit's ask at once whether
+``when_seed_changes`` is refused, in which words, and without a library.
+"""
 
 from __future__ import annotations
 
+import resource
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from pytest_cosmos_venv import SEED_SCENARIOS
+from pytest_cosmos_venv import SEED_SCENARIOS, SeedScenario
 from pytest_cosmos_venv.airflow_release import installed_airflow
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.implementation import find_implementation
+from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
+from pytest_cosmos_venv.seeds.scenario_model import BUILD, CHANGED, MODES, Chapter, SeedStory, Steps
 from pytest_cosmos_venv.seeds.scenarios import seed_scenarios
 
-from .seed_stories import STORIES
+from ..adapter import Adapter
 
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
-    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
-
-    from ..adapter import Adapter
-
-
-SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in (*SEED_SCENARIOS, *STORIES)}
 _HANDS_ON = Version("1.2.2")
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
-    {
-        "the-default-runs-each-time",
-        "unchanged-is-skipped",
-        "a-skip-updates-no-asset",
-        "a-load-updates-the-asset",
-    }
+    {"the-default-runs-each-time", "unchanged-is-skipped", "a-skip-updates-no-asset", "a-load-updates-the-asset"}
 )
 """Scenarios that run their tasks under Airflow. Other scenarios execute each task alone, in a tenth of the time."""
 _SHOWN_FRAMES = 6
+CHANGES = "when_seed_changes"
+GROUP = "port/north"
+MIB = 2**20
+LARGE = {size: f"a-seed-of-{size}-mib-needs-little-memory" for size in (256, 1024)}
+"""MiB of a large seed -> the id of the scenario that loads it."""
+_MOST = 64
+"""MiB of memory that a large seed may need more than a small one."""
+_CHAPTER = Chapter(behavior=CHANGES)
+
+
+def _lacks_a_library(harbor: SeedScenario) -> bool:
+    """Whether a library of the mode is missing here."""
+    with suppress(Exception):
+        try:
+            harbor.build()
+        except ImportError:
+            harbor.trace.add("build the DAG: a library of the mode is missing")
+            return True
+    return False
+
+
+def _refusal(*words: str, needs_library: bool = True) -> Steps:
+    def refuse(harbor: SeedScenario) -> None:
+        if not (needs_library and _lacks_a_library(harbor)):
+            harbor.must_be_refused(*words)
+
+    return refuse
+
+
+def _loading(size: int) -> Steps:
+    def load(harbor: SeedScenario) -> None:
+        harbor.run().must("ran")
+        before = _peak()
+        harbor.grow(size=size * MIB)
+        harbor.run().must("ran")
+        more = (_peak() - before) // MIB
+        required = f"a seed of {size} MiB needs less than {_MOST} MiB of memory more than a small one"
+        harbor.require(more < _MOST, required, f"{more} MiB more")
+
+    return load
+
+
+def _peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+for _mode in OTHER_MODES:
+    _CHAPTER.add(f"refused-with-{_mode}", MODES, _refusal(), execution_mode=_mode)
+    _CHAPTER.add(f"refused-in-words-with-{_mode}", MODES, _refusal(CHANGES, _mode), execution_mode=_mode)
+    _without = _refusal(needs_library=False)
+    _CHAPTER.add(f"refused-without-the-library-of-{_mode}", MODES, _without, execution_mode=_mode)
+_CHAPTER.add("refused-with-a-mode-in-a-group", MODES, _refusal(), execution_mode=OTHER_MODES[0], places=(GROUP,))
+_CHAPTER.add("refused-with-build", BUILD, _refusal(), test_behavior="build")
+_CHAPTER.add("refused-with-build-in-a-group", BUILD, _refusal(), test_behavior="build", places=(GROUP,))
+for _size, _name in LARGE.items():
+    _CHAPTER.add(_name, CHANGED, _loading(_size), model=None)
+SCENARIOS: Mapping[str, SeedStory] = {each.id: each for each in (*SEED_SCENARIOS, *_CHAPTER.scenarios)}
 
 
 def why_no_read_fails() -> str | None:

@@ -32,7 +32,7 @@ from pytest_cosmos_venv.airflow_servers import (
 )
 from pytest_cosmos_venv.real_time import wait_until
 
-from ..tasks import DagPlan
+from ..adapter import DagPlan
 
 PARALLELISM = 12
 """How many tasks run at once: more than the producers that checks hold in the middle of their work."""
@@ -67,6 +67,8 @@ from {package}.cosmos_layout import open_adapter
 dag = open_adapter({named!r}).make_dag({plan!r})
 """
 _PACKAGE = __package__.rpartition(".")[0]
+Plans = Mapping[str, DagPlan]
+"""Id of each DAG -> what its file says."""
 
 
 class ServerError(Exception):
@@ -130,10 +132,8 @@ class ServedAirflow:
         :param dag_id: the id of the DAG.
         """
         asked = "select task_id, operator, state, try_number from task_instance where dag_id = ?"
-        rows = (
-            TaskInstance(task_id=a, operator=b or "", state=c, tries=d) for a, b, c, d in ask(self.home, asked, dag_id)
-        )
-        return {each.task_id: each for each in rows}
+        rows = ask(self.home, asked, dag_id)
+        return {a: TaskInstance(task_id=a, operator=b or "", state=c, tries=d) for a, b, c, d in rows}
 
     def import_error(self, dag_id: str) -> str:
         """Why the file of a DAG could not be read; empty where it could.
@@ -212,10 +212,8 @@ class ServedAirflow:
         :param dag_id: the id of the DAG.
         """
         folder = self.home / "logs" / f"dag_id={dag_id}"
-        told = (
-            (file.parent.name, troubles(file.read_text(errors="replace"))) for file in sorted(folder.rglob("*.log"))
-        )
-        return "\n".join(f"{task}: {line}" for task, lines in told for line in lines)
+        told = {file: troubles(file.read_text(errors="replace")) for file in sorted(folder.rglob("*.log"))}
+        return "\n".join(f"{file.parent.name}: {line}" for file, lines in told.items() for line in lines)
 
 
 def ask(home: Path, statement: str, *values: object) -> list[Any]:
@@ -253,13 +251,16 @@ def logs(folder: Path) -> str:
     return "\n".join(f"--- {file.relative_to(folder)}\n{file.read_text(errors='replace')[-_SHOWN:]}" for file in files)
 
 
-def write_home(home: Path, *, named: str, plans: Mapping[str, DagPlan]) -> None:
-    """Fill an AIRFLOW_HOME with a file for each DAG, and with the settings by which the adapter begins.
+def write_home(home: Path, database: Path, *, named: str, plans: Plans) -> None:
+    """Fill an AIRFLOW_HOME with a database, a file for each DAG, and the settings by which the adapter begins.
 
     :param home: an empty folder.
+    :param database: a database of Airflow that is migrated and empty; it is copied.
     :param named: the adapter, as ``open_adapter`` takes it.
     :param plans: id of each DAG -> what its file says.
     """
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(home / "airflow.db")) as target:
+        source.backup(target)
     for name in ("config", "dags", "logs", "plugins"):
         (home / name).mkdir()
     settings = _SETTINGS.format(package=_PACKAGE, named=named)
@@ -269,25 +270,13 @@ def write_home(home: Path, *, named: str, plans: Mapping[str, DagPlan]) -> None:
         (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
 
 
-def environment_of(home: Path, port: int) -> dict[str, str]:
-    """The environment variables of the servers and of the tasks.
+def environment_of(home: Path) -> dict[str, str]:
+    """The environment variables of each process of an Airflow.
 
     :param home: the AIRFLOW_HOME.
-    :param port: the port of the API server.
     """
     return {
-        **_environment_in(home),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        # Seconds after which a task learns that a user has marked it.
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
-    }
-
-
-def _environment_in(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return {
-        **kept,
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={_LOCKED:.0f}",
@@ -302,13 +291,7 @@ def _environment_in(home: Path) -> dict[str, str]:
 
 @contextmanager
 def served_airflow(
-    home: Path,
-    database: Path,
-    *,
-    named: str,
-    plans: Mapping[str, DagPlan],
-    variables: Mapping[str, str],
-    timeout: float,
+    home: Path, database: Path, *, named: str, plans: Plans, variables: Mapping[str, str], timeout: float
 ) -> Iterator[ServedAirflow]:
     """Within this block an Airflow runs each of its DAGs once, side by side.
 
@@ -320,10 +303,16 @@ def served_airflow(
     :param timeout: seconds that one task may take.
     :raises ServerError: the servers do not start.
     """
-    write_home(home, named=named, plans=plans)
-    _copy(database, home / "airflow.db")
+    write_home(home, database, named=named, plans=plans)
     port = free_port()
-    environment = {**environment_of(home, port), **variables}
+    environment = {
+        **environment_of(home),
+        **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # Seconds after which a task learns that a user has marked it.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        **variables,
+    }
 
     def server(*words: str) -> Any:
         command = [sys.executable, "-m", "airflow", *words]
@@ -366,13 +355,7 @@ class ParsedFile:
 
 
 def parsed_files(
-    home: Path,
-    database: Path,
-    *,
-    named: str,
-    plans: Mapping[str, DagPlan],
-    variables: Mapping[str, str],
-    timeout: float,
+    home: Path, database: Path, *, named: str, plans: Plans, variables: Mapping[str, str], timeout: float
 ) -> dict[str, ParsedFile]:
     """Let the DAG processor of the installed Airflow parse DAG files until each DAG appears, or ``PARSES`` have failed.
 
@@ -385,9 +368,8 @@ def parsed_files(
     :returns: id of each DAG -> its file.
     :raises ServerError: the processor has ended by itself.
     """
-    write_home(home, named=named, plans=plans)
-    _copy(database, home / "airflow.db")
-    environment = {**_environment_in(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **variables}
+    write_home(home, database, named=named, plans=plans)
+    environment = {**environment_of(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **variables}
     for section in ("DAG_PROCESSOR", "SCHEDULER"):  # of Airflow 3, of Airflow 2
         environment[f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL"] = str(_BETWEEN_PARSES)
     # Airflow 2 has no DAG processor of its own on SQLite: there it is a child of the scheduler.
@@ -418,8 +400,3 @@ def parsed_files(
         dag_id: ParsedFile(dag=dags.get(dag_id), errors=tuple(found.values()), log=log)
         for dag_id, found in errors.items()
     }
-
-
-def _copy(database: Path, copy: Path) -> None:
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)

@@ -16,19 +16,35 @@ Record = Mapping[str, Any]
 
 NOT_IN_IT = "not in it"
 DIFFERS = "differs"
-WORDS = (
-    Verdict.PASSED.value,
-    Verdict.UNEXPECTED_PASS.value,
-    Verdict.FAILED.value,
-    DIFFERS,
-    Verdict.KNOWN_FAILURE.value,
-    Verdict.HARNESS_ERROR.value,
-    Verdict.DIFFERS.value,
-    Verdict.NOT_RUN.value,
-    Verdict.NOT_APPLICABLE.value,
-    NOT_IN_IT,
-)
-"""All words for the result of a requirement, the best first."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The look of a verdict, which is never shown by its color alone.
+
+    :param glyph: one character.
+    :param tone: ``good``, ``bad``, ``odd`` or ``none``: the style sheet's classes.
+    :param meaning: what the verdict says, for the legend.
+    """
+
+    glyph: str
+    tone: str
+    meaning: str
+
+
+LOOKS: Mapping[str, Look] = {
+    Verdict.PASSED.value: Look("✓", "good", "true"),
+    Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
+    Verdict.FAILED.value: Look("✗", "bad", "not true"),
+    DIFFERS: Look("≠", "odd", "not true, and promised by nobody"),
+    Verdict.KNOWN_FAILURE.value: Look("~", "odd", "failed, and its own list says so"),
+    Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),
+    Verdict.DIFFERS.value: Look("◇", "odd", "not kept, and declared with a reason"),
+    Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
+    Verdict.NOT_APPLICABLE.value: Look("○", "none", "needs a capability that is not declared"),
+    NOT_IN_IT: Look("-", "none", "the report knows no such requirement"),
+}
+"""Word for the result of a requirement -> its look, the best result first."""
 _COUNTED = (DIFFERS, *COUNTED)
 
 
@@ -36,27 +52,18 @@ _COUNTED = (DIFFERS, *COUNTED)
 class Row:
     """One requirement in all reports.
 
+    :param id: the requirement's id, such as ``LOCK-003``.
+    :param area: the requirement's area, such as ``LOCK``.
+    :param level: the requirement's level.
     :param record: the record of the first report that has it.
     :param cells: its record in each report; None where a report has no such requirement.
     """
 
+    id: str
+    area: str
+    level: Level
     record: Record
     cells: tuple[Record | None, ...]
-
-    @property
-    def id(self) -> str:
-        """The requirement's id, such as ``LOCK-003``."""
-        return str(self.record["id"])
-
-    @property
-    def area(self) -> str:
-        """The requirement's area, such as ``LOCK``."""
-        return area_of(self.record)
-
-    @property
-    def level(self) -> Level:
-        """The requirement's level."""
-        return Level(self.record["level"])
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -108,6 +115,9 @@ class Tally:
         """Whether no requirement of the group applies."""
         return set(self.counts) <= {Verdict.NOT_APPLICABLE.value}
 
+    def __str__(self) -> str:
+        return f"{self.kept} of {self.counted}" if self.counted else "-"
+
 
 def rows(reports: Sequence[Report]) -> list[Row]:
     """All requirements of all reports, by level, then by id.
@@ -115,10 +125,11 @@ def rows(reports: Sequence[Report]) -> list[Row]:
     :param reports: each as ``report.json`` has it.
     """
     by_id = [{record["id"]: record for record in report["requirements"]} for report in reports]
-    cells = {
-        unique: tuple(each.get(unique) for each in by_id) for unique in sorted({one for each in by_id for one in each})
-    }
-    found = (Row(record=next(filter(None, each)), cells=each) for each in cells.values())
+    found = []
+    for unique in {one for each in by_id for one in each}:
+        cells = tuple(each.get(unique) for each in by_id)
+        first = next(filter(None, cells))
+        found.append(Row(id=unique, area=area_of(first), level=Level(first["level"]), record=first, cells=cells))
     return sorted(found, key=lambda row: (row.level.rank, row.id))
 
 
@@ -137,7 +148,7 @@ def tallies(found: Iterable[Row], count: int, *, by: Callable[[Row], str]) -> di
 
 def _tally(found: Sequence[Row], index: int) -> Tally:
     seen = Counter(row.words[index] for row in found)
-    return Tally(counts={word: seen[word] for word in WORDS if seen[word]})
+    return Tally(counts={word: seen[word] for word in LOOKS if seen[word]})
 
 
 def version_in_words(specification: str, options: Mapping[str, Any]) -> str:

@@ -8,44 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..requirements import read_areas
-from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, labels, rows, seconds_by_area, tallies
+from .comparison import LOOKS, Record, Report, Row, labels, rows, seconds_by_area, tallies
 from .verdicts import KEPT, Verdict
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-
-
-@dataclass(frozen=True)
-class Look:
-    """The look of a verdict, which is never shown by its color alone.
-
-    :param glyph: one character.
-    :param tone: ``good``, ``bad``, ``odd`` or ``none``: the style sheet's classes.
-    :param meaning: what the verdict says, for the legend.
-    """
-
-    glyph: str
-    tone: str
-    meaning: str
-
-
-LOOKS: Mapping[str, Look] = {
-    Verdict.PASSED.value: Look("✓", "good", "true"),
-    Verdict.FAILED.value: Look("✗", "bad", "not true"),
-    DIFFERS: Look("≠", "odd", "not true, and promised by nobody"),
-    Verdict.KNOWN_FAILURE.value: Look("~", "odd", "failed, and its own list says so"),
-    Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
-    Verdict.NOT_APPLICABLE.value: Look("○", "none", "needs a capability that is not declared"),
-    Verdict.DIFFERS.value: Look("◇", "odd", "not kept, and declared with a reason"),
-    Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
-    Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),
-    NOT_IN_IT: Look("-", "none", "the report knows no such requirement"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,14 +100,14 @@ def _findings(row: Row, names: Sequence[str]) -> list[Finding]:
     ]
 
 
-def _with_code(text: str) -> Markup:
+def _with_code(text: str) -> str:
     """The text as HTML, with text in backticks as code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
-def _with_seen(text: str) -> Markup:
+def _with_seen(text: str) -> str:
     """Evidence as HTML: of "what was required; seen: what was seen" the second half stands out."""
     from markupsafe import Markup, escape
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from ..requirements import Requirement
+import pytest
+
 from .verdicts import KEPT, Judgement, Verdict, is_undone_promise
 
 KnownFailures = Mapping[str, "KnownFailure"]
 _HEAD = "# requirement | reason | link | until (optional)"
-
-
-class KnownFailuresError(Exception):
-    """The file cannot be obeyed; the text names file, line and way out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +40,14 @@ class KnownFailure:
 
 
 def read_known_failures(
-    file: str | None, specification: Mapping[str, Requirement], *, today: date | None = None
+    file: str | None, specification: Collection[str], *, today: date | None = None
 ) -> dict[str, KnownFailure]:
     """The known failures by id.
 
     :param file: path of the file; None: there is none.
-    :param specification: all requirements by id.
+    :param specification: ids of all requirements.
     :param today: the day on which lines are read; None: this day.
-    :raises KnownFailuresError: the file cannot be read or is no UTF-8. Or a line names no requirement, a requirement
+    :raises pytest.UsageError: the file cannot be read or is no UTF-8. Or a line names no requirement, a requirement
         that stands there already, no reason, or a day that is over.
     """
     if file is None:
@@ -60,14 +57,10 @@ def read_known_failures(
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         one = _line(f"{file}, line {number}", line)
-        _refuse(one, f"{file}, line {number}", specification, found, today or date.today())  # noqa: DTZ011 - a day
+        if fault := _fault(one, specification, found, today or date.today()):  # noqa: DTZ011 - a day
+            raise pytest.UsageError(f"{file}, line {number}: {fault}")
         found[one.requirement] = one
     return found
-
-
-def _first_words(text: str) -> list[str]:
-    """The text before the first | of each line: an id, or a comment."""
-    return [line.partition("|")[0].strip() for line in text.splitlines()]
 
 
 def _text_of(file: Path) -> str:
@@ -75,9 +68,9 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
+        raise pytest.UsageError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
-        raise KnownFailuresError(f"{file} is no UTF-8 ({error}). Save the file as UTF-8.") from None
+        raise pytest.UsageError(f"{file} is no UTF-8 ({error}). Save the file as UTF-8.") from None
 
 
 def _line(where: str, text: str) -> KnownFailure:
@@ -86,29 +79,20 @@ def _line(where: str, text: str) -> KnownFailure:
     try:
         day = date.fromisoformat(until) if until else None
     except ValueError:
-        raise KnownFailuresError(f"{where}: {until!r} is no day: write it as 2027-01-31.") from None
+        raise pytest.UsageError(f"{where}: {until!r} is no day: write it as 2027-01-31.") from None
     return KnownFailure(requirement=requirement, reason=reason, link=link, until=day)
 
 
-def _refuse(
-    one: KnownFailure,
-    where: str,
-    specification: Mapping[str, Requirement],
-    found: Mapping[str, KnownFailure],
-    today: date,
-) -> None:
+def _fault(one: KnownFailure, specification: Collection[str], listed: Collection[str], today: date) -> str | None:
     if one.requirement not in specification:
-        raise KnownFailuresError(
-            f"{where}: {one.requirement!r} is no requirement of this specification. Drop the line."
-        )
-    if one.requirement in found:
-        raise KnownFailuresError(f"{where}: {one.requirement} stands there twice. Drop one of the lines.")
+        return f"{one.requirement!r} is no requirement of this specification. Drop the line."
+    if one.requirement in listed:
+        return f"{one.requirement} stands there twice. Drop one of the lines."
     if not one.reason:
-        raise KnownFailuresError(f"{where}: {one.requirement} has no reason. Write one after a |.")
+        return f"{one.requirement} has no reason. Write one after a |."
     if one.until is not None and one.until < today:
-        raise KnownFailuresError(
-            f"{where}: {one.requirement} was to be mended until {one.until}. Mend it, or choose another day."
-        )
+        return f"{one.requirement} was to be mended until {one.until}. Mend it, or choose another day."
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +124,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     found = list(judgements)
     verdicts = {each.requirement.id: each.verdict for each in found}
     before = text.splitlines()
-    listed = _first_words(text)
+    listed = [line.partition("|")[0].strip() for line in before]  # an id, or a comment
     passed = {unique for unique, verdict in verdicts.items() if verdict in KEPT and unique not in in_part}
     added = tuple(
         each.requirement.id

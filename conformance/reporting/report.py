@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from html import escape
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,7 @@ from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, PROFILES, Level
 from .comparison import profiles_not_judged, version_in_words
-from .overview import remarks, table_rows
-from .terminal import again
+from .terminal import again, remarks, table_rows
 from .verdicts import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -83,12 +83,9 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
 
     :param report: the content of a ``report.json``.
     """
-    reached = None
-    for level in Level:
-        if not set(counts(report["requirements"])[level.value]) <= _FINE:
-            break
-        reached = level
-    return reached
+    found = counts(report["requirements"])
+    reached = [*takewhile(lambda level: set(found[level.value]) <= _FINE, Level)]
+    return reached[-1] if reached else None
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:

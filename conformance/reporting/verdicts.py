@@ -29,16 +29,16 @@ PICTURE = "cosmos_picture"
 
 
 class Verdict(str, Enum):
-    """The verdict on one requirement, or of one test."""
+    """The verdict on one requirement, or of one test, the worst first."""
 
-    PASSED = "passed"
+    HARNESS_ERROR = "harness error"
     FAILED = "failed"
     KNOWN_FAILURE = "known failure"
-    UNEXPECTED_PASS = "unexpected pass"
-    NOT_APPLICABLE = "not applicable"
     DIFFERS = "differs on purpose"
+    UNEXPECTED_PASS = "unexpected pass"
     NOT_RUN = "not run"
-    HARNESS_ERROR = "harness error"
+    PASSED = "passed"
+    NOT_APPLICABLE = "not applicable"
 
 
 DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
@@ -47,16 +47,6 @@ KEPT = (Verdict.PASSED, Verdict.UNEXPECTED_PASS)
 COUNTED = (*DECIDED, Verdict.DIFFERS)
 """In each "2 of 3", in the terminal, on pages and in lists, the first number counts ``KEPT``, and the second one counts
 these verdicts. A requirement that differs on purpose applies and is not met, so only the second number counts it."""
-_WORST_FIRST = (
-    Verdict.HARNESS_ERROR,
-    Verdict.FAILED,
-    Verdict.KNOWN_FAILURE,
-    Verdict.DIFFERS,
-    Verdict.UNEXPECTED_PASS,
-    Verdict.NOT_RUN,
-    Verdict.PASSED,
-    Verdict.NOT_APPLICABLE,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +123,7 @@ def worst(found: Collection[Verdict]) -> Verdict:
 
     :param found: the verdicts of its tests.
     """
-    return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.NOT_RUN)
+    return next((verdict for verdict in Verdict if verdict in found), Verdict.NOT_RUN)
 
 
 def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
@@ -161,12 +151,7 @@ def is_undone_promise(judgement: Judgement, known: Collection[str]) -> bool:
 
 
 def counts_against(
-    judgement: Judgement,
-    *,
-    level: Level,
-    beyond: frozenset[str],
-    strict: bool = False,
-    known: Collection[str] = (),
+    judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False, known: Collection[str] = ()
 ) -> bool:
     """Whether the verdict makes the run fail.
 

@@ -18,7 +18,7 @@ _PYTEST = PreparedPython(
     imports="""
 import pytest, xdist.plugin
 import pytest_cosmos_venv.plugin, pytest_cosmos_venv.fixtures.faults, pytest_cosmos_venv.fixtures.marked_races
-import pytest_cosmos_venv.conformance.session, pytest_cosmos_venv.conformance.collection
+import pytest_cosmos_venv.conformance.session
 """,
     call="pytest.main()",
 )

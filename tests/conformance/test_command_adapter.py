@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from conformance import command_adapter
+from conformance.adapter import AdapterError, Outcome, Task
 from conformance.command_adapter import DESCRIPTION, CommandAdapter
-from conformance.tasks import AdapterError, Outcome, Task
 
 TOY = Path(__file__).parent / "toy" / "toy.py"
 TASK = Task(command="run", profile={}, arguments={"py_requirements": []})

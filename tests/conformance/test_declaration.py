@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.adapter import Adapter
+from pytest_cosmos_venv.conformance.adapter import Adapter, AdapterError
 from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout
 from pytest_cosmos_venv.conformance.declaration import ask_for_declarations, read_declaration, told_by
-from pytest_cosmos_venv.conformance.tasks import AdapterError
 from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 

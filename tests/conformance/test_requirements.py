@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from conformance import SPECIFICATION_VERSION
@@ -17,6 +17,7 @@ from conformance.requirements import (
     PYTHON_DBT,
     SPECIFICATION,
     Level,
+    Requirement,
     read_specification,
 )
 
@@ -81,14 +82,30 @@ def test_each_capability_is_needed_by_a_requirement() -> None:
     assert sorted({*CAPABILITIES, *COMPATIBILITIES} - needs) == []
 
 
+PAGES = re.findall(r"^\| (\w+ page) \| .+ <https://\S+> \|$", SPECIFICATION.read_text(encoding="utf-8"), re.MULTILINE)
+"""Names of the pages that have an address."""
+
+
 def test_each_source_names_a_page_with_an_address_or_a_requirement_or_says_that_it_is_a_decision() -> None:
-    pages = re.findall(
-        r"^\| (\w+ page) \| .+ <https://\S+> \|$", SPECIFICATION.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    known = re.compile("|".join((*pages, *read_specification(), "^by decision[,:] ")))
+    known = re.compile("|".join((*PAGES, *read_specification(), "^by decision[,:] ")))
     sources = [(each.id, source) for each in read_specification().values() for source in each.sources]
 
     assert [(name, source) for name, source in sources if not known.search(source)] == []
+
+
+def test_each_requirement_quotes_a_page_or_gives_a_reason_or_follows_from_one_that_does() -> None:
+    specification = read_specification()
+
+    assert [name for name in specification if not is_founded(name, specification)] == []
+
+
+def is_founded(name: str, specification: Mapping[str, Requirement], *asked: str) -> bool:
+    """Whether a source quotes a page or gives the reason of a decision, or names a requirement whose source does."""
+    sources = specification[name].sources
+    quotes = any('"' in source and any(page in source for page in PAGES) for source in sources)
+    decides = any(re.match(r"by decision[,:] \S", source) for source in sources)
+    others = {other for source in sources for other in specification if other in source and other not in (name, *asked)}
+    return quotes or decides or any(is_founded(other, specification, name, *asked) for other in others)
 
 
 def test_each_profile_has_requirements_and_core_needs_no_dag() -> None:

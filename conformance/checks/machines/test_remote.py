@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv import CosmosDbt, DbtCall
 from pytest_cosmos_venv.environments.wheel import Wheel
-from pytest_cosmos_venv.races.points import Point, Sighting
+from pytest_cosmos_venv.races.points import Point
 
+from ...adapter import Task
 from ...harness.harness import Harness
 from ...harness.runs import (
     damage,
@@ -23,6 +24,7 @@ from ...harness.runs import (
     installed,
     is_below,
     places,
+    point,
     ran,
     require_hidden,
     require_kept,
@@ -30,7 +32,6 @@ from ...harness.runs import (
     unpacking_begins,
 )
 from ...requirements import requirement
-from ...tasks import Task
 
 LEFT_IN_PEACE = 60.0
 """Seconds that a task may wait for the folder, or for another machine, where nothing is in its way."""
@@ -131,31 +132,24 @@ class Machine:
         return call
 
 
-class MakeMachine(Protocol):
-    """Makes a machine. By default all machines of a test share one folder and one key."""
-
-    def __call__(self, name: str, *, folder: str = ..., key: str = ...) -> Machine:
-        """The machine of a name.
-
-        :param name: the name of the folder with its own files.
-        :param folder: name of the folder.
-        :param key: the secret.
-        """
-
-
 @pytest.fixture
-def machine(harness: Harness) -> MakeMachine:
-    """Makes machines: ``machine("first")``.
+def first(harness: Harness) -> Machine:
+    """A machine.
 
     :param harness: the harness of the test.
     """
     harness.wheelhouse.add(LAMP)
-    shared = secrets.token_urlsafe(32)
+    key = secrets.token_urlsafe(32)
+    return Machine(harness=harness, name="first", folder=harness.folder / "store", key=key)
 
-    def make(name: str, *, folder: str = "store", key: str = shared) -> Machine:
-        return Machine(harness=harness, name=name, folder=harness.folder / folder, key=key)
 
-    return make
+@pytest.fixture
+def second(first: Machine) -> Machine:
+    """Another machine, with the same folder and the same key.
+
+    :param first: the first machine.
+    """
+    return replace(first, name="second")
 
 
 def _stored(folder: Path) -> list[Path]:
@@ -172,10 +166,9 @@ def _put(folder: Path) -> list[Path]:
 
 @requirement("REMOTE-001")
 def test_a_machine_without_an_index_runs_what_another_one_has_built(
-    machine: MakeMachine, cosmos_dbt: CosmosDbt
+    first: Machine, second: Machine, cosmos_dbt: CosmosDbt
 ) -> None:
     index = cosmos_dbt.index
-    first, second = machine("first"), machine("second")
     first.ran(first.task(pip_install_options=index.pip_install_options), others=index.environment)
     index.fall_silent_while(lambda: True)
 
@@ -184,32 +177,30 @@ def test_a_machine_without_an_index_runs_what_another_one_has_built(
 
 @requirement("REMOTE-002")
 @pytest.mark.parametrize("changed", ["each file in turn", "all files"])
-def test_what_somebody_without_the_key_has_put_there_never_runs(machine: MakeMachine, changed: str) -> None:
-    sound, stranger = machine("first", folder="sound"), machine("stranger", folder="strange", key="another key " * 3)
-    harness = sound.harness
+def test_what_somebody_without_the_key_has_put_there_never_runs(first: Machine, changed: str) -> None:
+    strange = first.folder.with_name("strange")
+    harness, stranger = first.harness, replace(first, name="stranger", folder=strange, key="another key " * 3)
     canary = harness.folder / "canary"
-    sound.ran()
+    first.ran()
     hostile = harness.wheelhouse.add(_with_a_canary(canary))
     stranger.ran()
     hostile.unlink()
     assert canary.exists(), "each Python of the stranger's environment must leave a file, or this test shows nothing"
-    ours, theirs = _put(sound.folder), _put(stranger.folder)
+    ours, theirs = _put(first.folder), _put(stranger.folder)
 
     # Both folders have the same kinds of files in the same order, so an archive replaces an archive.
     attacks = [dict([pair]) for pair in zip(ours, theirs, strict=False)] if changed == "each file in turn" else [None]
     for number, attack in enumerate(attacks):
-        victim = machine(f"victim-{number}", folder=f"store-{number}")
-        shutil.copytree(stranger.folder if attack is None else sound.folder, victim.folder)
+        victim = replace(first, name=f"victim-{number}", folder=first.folder.with_name(f"store-{number}"))
+        shutil.copytree(stranger.folder if attack is None else first.folder, victim.folder)
         for place, content in (attack or {}).items():
-            shutil.copyfile(content, victim.folder / place.relative_to(sound.folder))
+            shutil.copyfile(content, victim.folder / place.relative_to(first.folder))
         canary.unlink(missing_ok=True)
 
         harness.run(victim.task(), variables=victim.variables())
 
-        what = "all files" if attack is None else f"{next(iter(attack)).name}, which is one of {len(ours)} files,"
-        assert not canary.exists(), (
-            f"where somebody who has not the key has replaced {what} in the folder, nothing of it may run; seen: it ran"
-        )
+        what = "all files" if attack is None else f"{next(iter(attack)).name}, one of {len(ours)} files,"
+        assert not canary.exists(), f"nothing that somebody without the key has put there may run; seen: {what} ran"
 
 
 def _with_a_canary(canary: Path) -> Wheel:
@@ -220,8 +211,7 @@ def _with_a_canary(canary: Path) -> Wheel:
 
 @requirement("REMOTE-003")
 @pytest.mark.parametrize("kind", ["a file", "read-only", "cut short", "garbage"])
-def test_a_folder_that_cannot_be_used_fails_no_task(machine: MakeMachine, kind: str) -> None:
-    first, second = machine("first"), machine("second")
+def test_a_folder_that_cannot_be_used_fails_no_task(first: Machine, second: Machine, kind: str) -> None:
     if kind == "a file":
         second.folder.write_text("no folder", encoding="ascii")
     elif kind == "read-only":
@@ -232,12 +222,11 @@ def test_a_folder_that_cannot_be_used_fails_no_task(machine: MakeMachine, kind: 
             content = file.read_bytes()
             file.write_bytes(content[: len(content) // 2] if kind == "cut short" else secrets.token_bytes(len(content)))
 
-    second.ran(second.task(place={kind: str(second.folder)} if kind == "read-only" else None))
+    second.ran(second.task(place={kind: str(second.folder)} if kind == "read-only" else {}))
 
 
 @requirement("REMOTE-004")
-def test_a_task_that_has_its_environment_needs_no_folder(machine: MakeMachine) -> None:
-    first = machine("first")
+def test_a_task_that_has_its_environment_needs_no_folder(first: Machine) -> None:
     ready = first.ran()
     before = unpacked(ready.prefix)
     shutil.rmtree(first.folder, ignore_errors=True)
@@ -246,14 +235,15 @@ def test_a_task_that_has_its_environment_needs_no_folder(machine: MakeMachine) -
 
     require_kept("a task must use the environment that it has", ready.prefix, before, call)
     assert not first.folder.exists(), (
-        f"a task that has its environment must make nothing in the folder, which is gone; seen: {first.folder} is there"
+        f"a task that has its environment must not make the folder anew; seen: {first.folder}"
     )
 
 
 @requirement("REMOTE-005")
 @pytest.mark.parametrize("what", ["begins", "puts", "fetches"])
-def test_a_machine_that_dies_does_no_harm(machine: MakeMachine, what: str, evidence: Callable[[str], None]) -> None:
-    first, second = machine("first"), machine("second")
+def test_a_machine_that_dies_does_no_harm(
+    first: Machine, second: Machine, what: str, evidence: Callable[[str], None]
+) -> None:
     harness, victim = first.harness, second if what == "fetches" else first
     harness.wheelhouse.add(HEAVY_LAMP)
     if what == "fetches":
@@ -266,31 +256,26 @@ def test_a_machine_that_dies_does_no_harm(machine: MakeMachine, what: str, evide
 
     with harness.start(victim.task(), variables=victim.variables(), kill_at=kill_at, grace=1.0) as running:
         running.finish()
-    evidence(
-        f"after the kill the files of the folder had {[file.stat().st_size for file in _stored(first.folder)]} bytes"
-    )
+    sizes = [file.stat().st_size for file in _stored(first.folder)]
+    evidence(f"after the kill the files of the folder had {sizes} bytes")
 
     victim.ran(seconds=IMPATIENT)
-    other = first if victim is second else second
-    other.ran(seconds=IMPATIENT)
+    (first if victim is second else second).ran(seconds=IMPATIENT)
 
 
 def _holds(folder: Path, size: int) -> Point:
     """The point at which a file of the folder has that many bytes."""
 
-    def look() -> Sighting | None:
-        try:
-            found = any(file.stat().st_size >= size for file in _stored(folder))
-        except FileNotFoundError:  # gone meanwhile
-            return None
-        return Sighting(at=time.time(), what=f"{size} bytes in the folder") if found else None
+    def is_reached() -> bool:
+        with suppress(FileNotFoundError):  # a file is gone meanwhile
+            return any(file.stat().st_size >= size for file in _stored(folder))
+        return False
 
-    return Point("putting", look)
+    return point("putting", is_reached)
 
 
 @requirement("REMOTE-006")
-def test_the_key_is_nowhere_to_be_read(machine: MakeMachine) -> None:
-    first, second = machine("first"), machine("second")
+def test_the_key_is_nowhere_to_be_read(first: Machine, second: Machine) -> None:
     harness, key = first.harness, first.key
 
     outcomes = [harness.run(each.task(), variables=each.variables()) for each in (first, second)]

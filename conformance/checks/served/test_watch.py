@@ -1,43 +1,367 @@
-"""WATCH: one dbt builds all nodes, and the task of each node ends as dbt has ended the node."""
+"""WATCH: one dbt builds all nodes, and the task of each node ends as dbt has ended the node.
+
+All runs are in one Airflow with servers: each DAG runs once, for many checks. Each DAG has a project and a fake dbt of
+its own, so that the runs go on side by side. An action on a run that goes on, such as the kill of its producer, is done
+once, when the first check asks for that run.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import psutil
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow, DbtProject
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, DbtCall, DbtProject
+from pytest_cosmos_venv.environments.fake_venv import fake_venv
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.real_time import wait_until
 
-from ...collection import named_adapter
+from ...adapter import AFTER, DagPlan
 from ...declaration import Declaration
 from ...harness.harness import Harness
-from ...harness.served_airflow import why_not_here
-from ...harness.watched_runs import (
-    ENDED,
-    MODELS,
-    Ended,
-    Scenario,
-    WatchedRuns,
-    clear_while_dbt_is_held,
-    kill_the_producer,
-    look_while_dbt_is_held,
-    mark_the_producer_failed,
-    watched_runs,
-)
+from ...harness.processes import lives
+from ...harness.served_airflow import ServedAirflow, TaskInstance, served_airflow, why_not_here
 from ...requirements import requirement
-from ...tasks import AFTER
+from ...session import named_adapter
 
-STAGING, MART, REPORT = MODELS
+MODELS = STAGING, MART, REPORT = ("staging", "mart", "report")
+"""The models of each project: each reads the one before it."""
 APART = "apart"
 EAST, WEST = "east", "west"
 """Models without parents and children: their tests block no other model."""
 SEED = "piers"
+CALM = "calm"
+"""The scenario in whose run nothing happens."""
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+"""States of a task that is over."""
+RUN_ENDED = ("success", "failed")
+"""States of a run that is over."""
 NOT_DONE = ("skipped", "upstream_failed")
 """States of a task whose node dbt has skipped."""
+_LONGEST_END = 30.0
+"""Seconds within which the dbt processes of a killed task must be gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The result of a run.
+
+    :param state: the state of the run; None: there is none.
+    :param tasks: its tasks by their ids.
+    :param calls: the commands of dbt that it has run, in order, without questions for the version.
+    :param seen: what was seen while it went on.
+    :param problem: why there is no run, or what has not happened in time; empty: there is no problem.
+    :param log: the warnings and errors that its tasks have logged.
+    :param virtualenv_dir: the folder of managed environments.
+    """
+
+    state: str | None
+    tasks: Mapping[str, TaskInstance]
+    calls: Sequence[DbtCall]
+    seen: Mapping[str, Any]
+    problem: str
+    log: str = field(repr=False)
+    virtualenv_dir: Path
+
+    def tasks_of(self, name: str, operator: str = "Run") -> dict[str, str | None]:
+        """States of the tasks for a node or test by their ids.
+
+        :param name: the name of a node or test.
+        :param operator: a part of the name of their class.
+        """
+        return {each.task_id: each.state for each in self.tasks.values() if _runs(each, name, operator)}
+
+    def built(self, name: str) -> list[str]:
+        """The statuses that dbt has given a node or a test, over all its commands.
+
+        :param name: the name of a node or test.
+        """
+        ends = ((node.split(".")[2], status) for call in self.calls for node, status in call.nodes.items())
+        return [status for node, status in ends if node == name]
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{name} {each.state} (try {each.tries})" for name, each in sorted(self.tasks.items()))
+        calls = "; ".join(f"dbt {call.command} -> {call.exit_code}: {dict(call.nodes)}" for call in self.calls)
+        problem = f"{self.problem}\n" if self.problem else ""
+        return f"{problem}the run is {self.state}; tasks: {states or 'none'}; dbt: {calls or 'not called'}\n{self.log}"
+
+
+def _runs(task: TaskInstance, name: str, operator: str) -> bool:
+    """Whether a task is for a node or test, and its class has this part in its name."""
+    word = re.compile(rf"(?:^|[._]){re.escape(name)}(?:[._]|$)")
+    return word.search(task.task_id) is not None and operator in task.operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInProgress:
+    """A run that goes on, for the action of a check on it.
+
+    :param dag_id: the id of its DAG.
+    :param airflow: runs it.
+    :param dbt: the fake dbt of its tasks.
+    :param calm: the id of the DAG in whose run nothing happens.
+    """
+
+    dag_id: str
+    airflow: ServedAirflow
+    dbt: ScriptedDbt
+    calm: str
+
+    def held_build(self) -> DbtCall | None:
+        """The ``dbt build`` of the run once it is held in the middle of its work; None: the run ends before."""
+
+        def held() -> list[DbtCall]:
+            return [call for call in self.dbt.calls if call.held_at is not None]
+
+        self.airflow.wait(lambda: held() or self.airflow.state(self.dag_id) in RUN_ENDED)
+        return next(iter(held()), None)
+
+    def task_of(self, name: str) -> TaskInstance | None:
+        """The task that runs a node.
+
+        :param name: the name of the node.
+        """
+        return next((each for each in self.airflow.tasks(self.dag_id).values() if _runs(each, name, "Run")), None)
+
+    def state_of(self, name: str) -> str | None:
+        """The state of the task that runs a node; None: it has none yet.
+
+        :param name: the name of the node.
+        """
+        task = self.task_of(name)
+        return None if task is None else task.state
+
+
+RunAction = Callable[[RunInProgress], Mapping[str, Any]]
+"""Acts on a run in progress, and returns facts by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One DAG and what happens in its only run.
+
+    :param fill: changes the project, which has the models of ``MODELS``.
+    :param script: what its ``dbt build`` does, as for ``ScriptedDbt.script``; empty: all nodes succeed.
+    :param act: what is done to the run while it goes on.
+    :param after_manifest: changes the project after its manifest is written.
+    :param retries: how often each task is tried again.
+    :param retries_of_producer: the same for the task that runs dbt build; None: as for the other tasks.
+    :param parts: further parts of the plan.
+    :param is_managed: whether dbt runs from a managed environment; False: from an existing environment.
+    """
+
+    fill: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
+    script: Mapping[str, Any] = field(default_factory=dict)
+    act: RunAction = lambda run: {}  # noqa: ARG005 - nothing is done
+    after_manifest: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
+    retries: int = 0
+    retries_of_producer: int | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    is_managed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """The only run of a scenario.
+
+    :param scenario: what happens in it.
+    :param dag_id: the id of its DAG.
+    :param dbt: its dbt.
+    :param plan: its DAG.
+    """
+
+    scenario: Scenario
+    dag_id: str
+    dbt: ScriptedDbt
+    plan: DagPlan
+
+
+def _planned(scenario: Scenario, dag_id: str, *, folder: Path, harness: Harness, managed: Wheelhouse) -> PlannedRun:
+    """A scenario with its project and its dbt; ``managed`` is the dbt of managed environments."""
+    project = CosmosProject(folder=folder / "projects" / dag_id)("harbor")
+    for name, text in zip(MODELS, ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}"), strict=True):
+        project.model(name, f"select {text}")
+    scenario.fill(project)
+    project.manifest()
+    scenario.after_manifest(project)
+    execution: dict[str, Any] = {"execution_mode": "watcher", "invocation_mode": "subprocess"}
+    dbt: ScriptedDbt = managed
+    parts = dict(scenario.parts)
+    if scenario.is_managed:
+        execution["virtualenv_dir"] = str(folder / "virtualenvs")
+        options = managed.pip_install_options
+        parts["operator_args"] = {"py_requirements": harness.requirements(), "pip_install_options": options}
+    else:
+        dbt = there = fake_venv(folder / "dbts" / dag_id, [])
+        execution["dbt_executable_path"] = str(there.dbt)
+    if scenario.script:
+        dbt.script("build", **scenario.script)
+    if scenario.retries_of_producer is not None:
+        execution["setup_operator_args"] = {"retries": scenario.retries_of_producer}
+    tries = {"retries": scenario.retries, "retry_delay": timedelta(0)}
+    dag = {"dag_id": dag_id, "schedule": "@once", "default_args": tries}
+    plan = harness.dag_plan(project.path, execution=execution, dag=dag, **parts)
+    return PlannedRun(scenario=scenario, dag_id=dag_id, dbt=dbt, plan=plan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedRuns:
+    """The runs of all scenarios, in one Airflow.
+
+    :param airflow: runs them.
+    :param runs: name of each scenario -> its run.
+    :param virtualenv_dir: the folder of managed environments.
+    :param ended: name of each scenario whose run is over -> its result.
+    """
+
+    airflow: ServedAirflow
+    runs: Mapping[str, PlannedRun]
+    virtualenv_dir: Path
+    ended: dict[str, Ended] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> Ended:
+        """The result of the run of a scenario, once the run is over or nothing more happens.
+
+        :param name: the name of the scenario.
+        """
+        if name not in self.ended:
+            self.ended[name] = self._end(self.runs[name])
+        return self.ended[name]
+
+    def _end(self, planned: PlannedRun) -> Ended:
+        airflow, dbt, problem, dag_id = self.airflow, planned.dbt, "", planned.dag_id
+        seen: Mapping[str, Any] = {}
+        if error := airflow.import_error(dag_id):
+            problem = f"the DAG cannot be built: {error}"
+        else:
+            run = RunInProgress(dag_id=dag_id, airflow=airflow, dbt=dbt, calm=self.runs[CALM].dag_id)
+            seen = planned.scenario.act(run)
+            if not airflow.wait(lambda: airflow.state(dag_id) in RUN_ENDED):
+                problem = "the run does not end, and no task changes its state any more"
+        with suppress(FileNotFoundError):
+            dbt.release()
+        return Ended(
+            state=airflow.state(dag_id),
+            tasks=airflow.tasks(dag_id),
+            calls=[call for call in dbt.calls if call.command != "--version"],
+            seen=seen,
+            problem=problem,
+            log=airflow.log(dag_id),
+            virtualenv_dir=self.virtualenv_dir,
+        )
+
+
+def _started(
+    stack: ExitStack, folder: Path, database: Path, *, harness: Harness, scenarios: Mapping[str, Scenario]
+) -> WatchedRuns:
+    """Start each scenario; the end of ``stack`` ends the dbt processes that are left.
+
+    :param stack: ends the servers too.
+    :param folder: an empty folder.
+    :param database: a database of Airflow that is migrated and empty.
+    :param harness: makes the plans, and names the adapter.
+    :param scenarios: name -> what happens in the run of its DAG.
+    """
+    # The name of a scenario would tell an implementation what is judged. The test's folder is drawn by the seed.
+    draw = Random(harness.folder.name)  # noqa: S311 - to be repeated
+    wheelhouse, home, runs = build_wheelhouse(folder / "wheelhouse"), folder / "home", {}
+    home.mkdir()
+    stack.callback(wheelhouse.close)
+    for name, scenario in scenarios.items():
+        dag_id = f"harbor_{draw.getrandbits(32):08x}"
+        runs[name] = _planned(scenario, dag_id, folder=folder, harness=harness, managed=wheelhouse)
+        stack.callback(runs[name].dbt.close)
+    served = served_airflow(
+        home,
+        database,
+        named=harness.adapter.named,
+        plans={each.dag_id: each.plan for each in runs.values()},
+        variables={**wheelhouse.environment, "UV_CACHE_DIR": str(folder / "uv-cache")},
+        timeout=harness.timeout,
+    )
+    return WatchedRuns(airflow=stack.enter_context(served), runs=runs, virtualenv_dir=folder / "virtualenvs")
+
+
+def kill_the_producer(run: RunInProgress) -> Mapping[str, Any]:
+    """Kill the process of the task that runs dbt, and nothing else, while dbt is held.
+
+    :param run: a run whose dbt is held.
+    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether dbt was held; ``was_killed``: True.
+    """
+    return {**_end(run, lambda call: run.airflow.task_process(call.pid).kill()), "was_killed": True}
+
+
+def mark_the_producer_failed(run: RunInProgress) -> Mapping[str, Any]:
+    """Mark the task that runs dbt as failed, while dbt is held. Airflow ends the task then.
+
+    :param run: a run whose dbt is held.
+    :returns: as ``kill_the_producer``, without ``was_killed``.
+    """
+
+    def mark(_: DbtCall) -> None:
+        tasks = run.airflow.tasks(run.dag_id).values()
+        run.airflow.mark_failed(run.dag_id, next(each.task_id for each in tasks if "Producer" in each.operator))
+
+    return _end(run, mark)
+
+
+def _end(run: RunInProgress, end: Callable[[DbtCall], object]) -> dict[str, Any]:
+    call = run.held_build()
+    if call is None:
+        return {"was_held": False, "left": []}
+    dbt = psutil.Process(call.pid)
+    of_dbt = [dbt, *dbt.children(recursive=True)]
+    end(call)
+    wait_until(lambda: not any(lives(each.pid) for each in of_dbt), timeout=_LONGEST_END)
+    return {"was_held": True, "left": [str(each) for each in of_dbt if lives(each.pid)]}
+
+
+def look_while_dbt_is_held(run: RunInProgress) -> Mapping[str, Any]:
+    """Read the state of the first node's task while dbt is held in the second node, and let dbt go on.
+
+    :param run: a run whose dbt is held in its second node.
+    :returns: ``first``: the state, once the task is over or nothing more happens.
+    """
+    if run.held_build() is not None:
+        run.airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
+    first = run.state_of(MODELS[0])
+    run.dbt.release()
+    return {"first": first}
+
+
+def clear_while_dbt_is_held(run: RunInProgress) -> Mapping[str, Any]:
+    """Clear the first node's task while dbt is held in the second node, and let dbt go on later.
+
+    Then the same task of a run that is over is cleared too. When this second task has ended again, the first task has
+    had all the time that it needs to start whatever it starts.
+
+    :param run: a run whose dbt is held in its second node.
+    :returns: ``was_cleared``: whether the tasks were cleared.
+    """
+    airflow = run.airflow
+    over = replace(run, dag_id=run.calm)
+    is_ready = (
+        airflow.wait(lambda: airflow.state(over.dag_id) in RUN_ENDED)
+        and run.held_build() is not None
+        and airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
+    )
+    for each in (run, over) if is_ready else ():
+        task = each.task_of(MODELS[0])
+        assert task is not None  # it has a state
+        airflow.clear(each.dag_id, task.task_id)
+    airflow.wait(lambda: airflow.state(over.dag_id) in RUN_ENDED)
+    run.dbt.release()
+    return {"was_cleared": is_ready}
 
 
 def _give_tests(project: DbtProject) -> None:
@@ -53,39 +377,25 @@ def _give_a_seed(project: DbtProject) -> None:
     project.edit(STAGING, "select * from {{ ref('piers') }}")
 
 
+_MART_FAILS, _MART_IS_HELD = {"nodes": {MART: "error"}}, {"at": MART, "hold": True}
 SCENARIOS: Mapping[str, Scenario] = {
-    "failing": Scenario(script=lambda dbt: dbt.script("build", nodes={MART: "error"})),
+    "failing": Scenario(script=_MART_FAILS),
     "stale": Scenario(after_manifest=lambda project: project.delete(REPORT)),
-    "broken": Scenario(script=lambda dbt: dbt.script("build", exit_code=2)),
-    "held": Scenario(
-        script=lambda dbt: dbt.script("build", at=MART, hold=True),
-        act=look_while_dbt_is_held,
-    ),
-    "alone": Scenario(
-        script=lambda dbt: dbt.script("build", nth=1, nodes={MART: "error"}), retries=1, retries_of_producer=0
-    ),
-    "retried": Scenario(script=lambda dbt: dbt.script("build", nth=1, nodes={MART: "error"}), retries=1),
-    "killed": Scenario(
-        script=lambda dbt: dbt.script("build", at=MART, hold=True, child=True),
-        act=kill_the_producer,
-    ),
-    "marked": Scenario(
-        script=lambda dbt: dbt.script("build", at=MART, hold=True, child=True),
-        act=mark_the_producer_failed,
-    ),
+    "broken": Scenario(script={"exit_code": 2}),
+    "held": Scenario(script=_MART_IS_HELD, act=look_while_dbt_is_held),
+    "alone": Scenario(script={"nth": 1, **_MART_FAILS}, retries=1, retries_of_producer=0),
+    "retried": Scenario(script={"nth": 1, **_MART_FAILS}, retries=1),
+    "killed": Scenario(script={"child": True, **_MART_IS_HELD}, act=kill_the_producer),
+    "marked": Scenario(script={"child": True, **_MART_IS_HELD}, act=mark_the_producer_failed),
     "tested": Scenario(
         fill=_give_tests,
-        script=lambda dbt: dbt.script("build", nodes={"whole": "fail", "across": "fail"}),
+        script={"nodes": {"whole": "fail", "across": "fail"}},
         parts={"render": {"test_behavior": "after_each"}},
     ),
     "seed_none": Scenario(fill=_give_a_seed, parts={"render": {"seed_rendering_behavior": "none"}}),
     "seed_render_only": Scenario(fill=_give_a_seed, parts={"render": {"seed_rendering_behavior": "render_only"}}),
-    "calm": Scenario(),
-    "cleared": Scenario(
-        script=lambda dbt: dbt.script("build", at=MART, hold=True),
-        act=lambda run: clear_while_dbt_is_held(run, "calm"),
-        beside=("calm",),
-    ),
+    CALM: Scenario(),
+    "cleared": Scenario(script=_MART_IS_HELD, act=clear_while_dbt_is_held),
     "blocked": Scenario(parts={"groups": ("shop",), "before_fails": True}),
     "excluded": Scenario(parts={"render": {"exclude": [REPORT]}}),
     "managed": Scenario(is_managed=True),
@@ -95,9 +405,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 @pytest.fixture(scope="session")
 def start(
-    adapter: Declaration,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
+    adapter: Declaration, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[Harness, Path], WatchedRuns]]:
     """Starts the servers for the first check that asks, with the DAGs of all checks of this run.
 
@@ -107,8 +415,8 @@ def start(
     """
     # DAGs for other implementations would only take time.
     mine = (item for item in request.session.items if named_adapter(item) in (None, adapter.named))
-    asked = {name for name in map(_scenario_of, mine) if name is not None}
-    wanted = asked.union(*(SCENARIOS[name].beside for name in asked))
+    cases = (getattr(item, "callspec", None) for item in mine)
+    wanted = {CALM, *(case.params.get("run") for case in cases if case)}
     started: list[WatchedRuns] = []
     with ExitStack() as stack:
 
@@ -116,16 +424,10 @@ def start(
             if not started:
                 chosen = {name: scenario for name, scenario in SCENARIOS.items() if name in wanted}
                 folder = tmp_path_factory.mktemp("watched")
-                runs = watched_runs(folder, database, harness=harness, scenarios=chosen)
-                started.append(stack.enter_context(runs))
+                started.append(_started(stack, folder, database, harness=harness, scenarios=chosen))
             return started[0]
 
         yield once
-
-
-def _scenario_of(item: pytest.Item) -> str | None:
-    callspec: Any = getattr(item, "callspec", None)
-    return callspec.params.get("run") if callspec else None
 
 
 @pytest.fixture

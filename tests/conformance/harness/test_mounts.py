@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv.conformance.adapter import Adapter, Outcome, Task
 from pytest_cosmos_venv.processes.mounts import MountError
-from pytest_cosmos_venv.conformance.harness.task_process import performed
+from pytest_cosmos_venv.conformance.harness.probes import performed
 
 class Writes(Adapter):
     import_root = "another"

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import CosmosAirflow
+from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
     ServedAirflow,
@@ -22,7 +23,6 @@ from pytest_cosmos_venv.conformance.harness.served_airflow import (
     why_not_here,
     write_home,
 )
-from pytest_cosmos_venv.conformance.tasks import DagPlan
 
 PLAN = DagPlan(
     project={"dbt_project_path": "/harbor"},
@@ -32,6 +32,7 @@ PLAN = DagPlan(
 
 
 def test_each_process_of_airflow_lets_the_adapter_begin(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "empty.db").close()
     (tmp_path / "mine.py").write_text(
         "from pytest_cosmos_venv.conformance.adapter import Adapter\n"
         "class Mine(Adapter):\n"
@@ -40,7 +41,7 @@ def test_each_process_of_airflow_lets_the_adapter_begin(tmp_path: Path) -> None:
     )
     home = tmp_path / "home"
     home.mkdir()
-    write_home(home, named="mine:Mine", plans={})
+    write_home(home, tmp_path / "empty.db", named="mine:Mine", plans={})
 
     done = subprocess.run(
         [sys.executable, home / "config" / "airflow_local_settings.py"],
@@ -58,11 +59,10 @@ def test_the_servers_know_no_other_airflow_and_no_other_home(tmp_path: Path, mon
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgresql://production")
     monkeypatch.setenv("HOME", "/somebody")
 
-    environment = environment_of(tmp_path, 8081)
+    environment = environment_of(tmp_path)
 
     assert [name for name, value in environment.items() if "production" in value] == []
     assert (environment["AIRFLOW_HOME"], environment["HOME"]) == (str(tmp_path), str(tmp_path))
-    assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
     assert str(tmp_path) in environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
 
 

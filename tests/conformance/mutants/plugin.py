@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.conformance.collection import SPECIFICATION, named_adapter
 from pytest_cosmos_venv.conformance.options import BRIEF, GLANCE
 from pytest_cosmos_venv.conformance.reporting.verdicts import REQUIREMENT, VERDICT, Verdict
 from pytest_cosmos_venv.conformance.requirements import MARK, Level, Requirement
-from pytest_cosmos_venv.conformance.session import EXIT_CODE, GAP
+from pytest_cosmos_venv.conformance.session import EXIT_CODE, GAP, SPECIFICATION, named_adapter
 
 from . import catalogue  # noqa: F401 - registers them
 from .mutant import MUTANTS, Mutant

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_cosmos_venv.conformance.adapter import DagPlan
-from pytest_cosmos_venv.conformance.tasks import BEFORE
+from pytest_cosmos_venv.conformance.adapter import BEFORE, DagPlan
 
 from .dags import MutantOfDags, part, saying, tasks_of, without
 

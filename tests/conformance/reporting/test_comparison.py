@@ -8,7 +8,7 @@ import pytest
 
 from conformance.reporting.comparison import Tally, labels, rows, tallies
 from conformance.reporting.html_page import page
-from conformance.reporting.overview import table_rows
+from conformance.reporting.terminal import table_rows
 from conformance.reporting.verdicts import Verdict
 from conformance.requirements import Level
 from tests.conformance.reporting.test_report import judged, reported

@@ -9,7 +9,6 @@ import pytest
 
 from conformance.reporting.known_failures import (
     KnownFailure,
-    KnownFailuresError,
     read_known_failures,
     update_known_failures,
     updated,
@@ -53,14 +52,14 @@ def test_a_line_has_a_requirement_a_reason_a_link_and_a_day(file: Path) -> None:
 def test_a_list_that_is_not_true_any_more_is_refused(file: Path, text: str, message: str) -> None:
     file.write_text(text)
 
-    with pytest.raises(KnownFailuresError, match=message):
+    with pytest.raises(pytest.UsageError, match=message):
         read_known_failures(str(file), SPECIFICATION, today=TODAY)
 
 
 def test_a_list_in_another_encoding_is_refused(file: Path) -> None:
     file.write_bytes("LOCK-002 | spät".encode("latin-1"))
 
-    with pytest.raises(KnownFailuresError, match=r"known-failures\.txt is no UTF-8 .*Save the file as UTF-8"):
+    with pytest.raises(pytest.UsageError, match=r"known-failures\.txt is no UTF-8 .*Save the file as UTF-8"):
         read_known_failures(str(file), SPECIFICATION, today=TODAY)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.suite_run import run_suite
 from conformance.adapter import COMMANDS, Adapter
-from conformance.collection import why_it_does_not_apply
 from conformance.declaration import read_declaration, told_by
 from conformance.reporting.report import read_report
 from conformance.requirements import PYTHON_DBT, Level, Requirement
+from conformance.session import why_it_does_not_apply
 from tests.conformance.few_operators import HAS, FewOperatorsAdapter
 from tests.conformance.prepared_suite import run_suite_itself
 from tests.environments.elsewhere import require_namespaces
@@ -81,10 +81,11 @@ def test_a_case_that_uses_a_command_without_an_operator_does_not_apply(
 
 
 def _collected(folder: Path, *options: str, implementation: str) -> set[str]:
-    """Names of the files of the checks, without those of the smoke checks."""
+    """Names of the files and the functions of the checks."""
     done = run_suite_itself("--collect-only", "-q", *options, implementation=implementation, folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {line.partition("::")[0].rpartition("/")[2] for line in done.stdout.splitlines() if "::" in line}
+    lines = [line.rpartition("/")[2].partition("[")[0] for line in done.stdout.splitlines() if "::" in line]
+    return {name for line in lines for name in line.split("::")}
 
 
 def test_an_import_root_is_judged_by_all_profiles_and_the_user_chooses_among_them(tmp_path: Path) -> None:
@@ -92,10 +93,11 @@ def test_an_import_root_is_judged_by_all_profiles_and_the_user_chooses_among_the
     seeds = _collected(tmp_path, "--cosmos-profiles=seeds", implementation="cosmos_venv")
     core = _collected(tmp_path, "--cosmos-profiles=core", implementation="cosmos_venv")
 
-    assert {"test_seed.py", "test_dags.py", "test_remote.py", "test_lock_holding.py", "test_env.py"} <= everything
-    assert seeds - core == {"test_seed.py"}, "core is judged always"
+    of_locks = "test_the_lock_file_names_the_task_that_installs"
+    assert {"test_seed.py", "test_dags.py", "test_remote.py", of_locks, "test_env.py"} <= everything
+    assert {name for name in seeds - core if name.endswith(".py")} == {"test_seed.py"}, "core is judged always"
     assert {"test_env.py", "test_kill.py", "test_smoke.py"} <= core
-    assert not core & {"test_seed.py", "test_dags.py", "test_remote.py", "test_lock_holding.py"}
+    assert not core & {"test_seed.py", "test_dags.py", "test_remote.py", of_locks}
 
 
 def test_an_adapter_that_opts_into_nothing_is_judged_by_core_and_the_end_names_what_was_not_judged(

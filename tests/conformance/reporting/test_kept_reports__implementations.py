@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from conformance.command import main
-from conformance.reporting.implementations import implementations_page
-from conformance.reporting.kept_reports import versions
+from conformance.reporting.kept_reports import implementations_page, versions
 from tools.judge import KEPT, PAGES
 
 PAGE = PAGES / "implementations.md"

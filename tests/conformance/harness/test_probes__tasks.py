@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.adapter import Adapter
-from pytest_cosmos_venv.conformance.harness.task_process import performed
-from pytest_cosmos_venv.conformance.tasks import AdapterError, Outcome, Task
+from pytest_cosmos_venv.conformance.adapter import Adapter, AdapterError, Outcome, Task
+from pytest_cosmos_venv.conformance.harness.probes import performed
 
 ROOT = Path(__file__).resolve().parents[3]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "cosmos2" / "bin" / "python"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from conformance.reporting.overview import remarks, table_rows
+from conformance.reporting.terminal import remarks, table_rows
 from conformance.reporting.verdicts import Verdict
 from conformance.requirements import Level
 from tests.conformance.reporting.test_report import OPTIONS, judged, reported
