@@ -94,7 +94,7 @@ def test_each_source_names_a_page_with_an_address_or_a_requirement_or_says_that_
 def test_each_profile_has_requirements_and_core_needs_no_dag() -> None:
     counts = Counter(one.profile for one in read_specification().values())
 
-    assert counts == {"core": 68, "dags": 63, "seeds": 32, "locks": 21, "watcher": 17, "async": 1, "machines": 6}
+    assert counts == {"core": 68, "dags": 64, "seeds": 32, "locks": 21, "watcher": 17, "async": 1, "machines": 6}
     assert next(iter(PROFILES)) == CORE
 
 
@@ -123,7 +123,7 @@ def test_the_numbers_of_a_released_specification_change_with_its_version_alone()
 
     released = Counter(one.level for one in specification.values())
 
-    assert released == {Level.MUST: 83, Level.SHOULD: 86, Level.BEYOND: 39}
+    assert released == {Level.MUST: 83, Level.SHOULD: 86, Level.BEYOND: 40}
     assert {one.since for one in specification.values()} == {"1.0", "1.1", "1.2", SPECIFICATION_VERSION}
 
 
