@@ -44,6 +44,7 @@ CAPABILITIES: Mapping[str, str] = {
     "foreign_hosts": "a task takes a kernel lock on a file, and tasks of other hosts see this lock",
     "lock_methods": "operators have the lock methods that the documentation names",
     "native_dbt": "its environments may have a dbt that is a native program and no Python package, as dbt 2 is",
+    "notify_owners": "a run can tell the owners of nodes what failed: RenderConfig(notify_owners={owner: function})",
     "partial_parse": "a task can keep dbt from parsing partially: its argument partial_parse",
     "profile_mappings": "profiles can be made of Airflow Connections",
     "project_dags": "each folder of a project can be a DAG, which waits for others by assets: DbtProjectDags",

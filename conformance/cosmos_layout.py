@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -57,7 +58,7 @@ class CosmosLayout(Adapter):
     has: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference(
         {
             *("batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"),
-            *("project_dags", "remote_projects", "retry_on", "run_artifacts"),
+            *("notify_owners", "project_dags", "remote_projects", "retry_on", "run_artifacts"),
         }
     )
 
@@ -153,8 +154,10 @@ class CosmosLayout(Adapter):
         }
 
     def _typed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments, with values of enums made members of the implementation's own enums."""
+        """The arguments, with members of the implementation's own enums, and functions that write into files."""
         constants = self.constants()
+        if files := arguments.get("notify_owners"):
+            arguments = {**arguments, "notify_owners": {each: partial(_note, file) for each, file in files.items()}}
         return {
             name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
             for name, value in arguments.items()
@@ -266,6 +269,12 @@ def plain_dag(arguments: Mapping[str, Any]) -> Any:
 def empty_operator() -> Any:
     """The class of Airflow's EmptyOperator, wherever this Airflow has it."""
     return _operator_class("empty", "EmptyOperator")
+
+
+def _note(file: str, context: Mapping[str, Any]) -> None:
+    """Append a message to an owner to a file, as a line of JSON: the owner, and the unique ids of nodes."""
+    with Path(file).open("a", encoding="utf-8") as lines:
+        print(json.dumps([context["dbt_owner"], *(row["node"] for row in context["dbt_nodes"])]), file=lines)
 
 
 def _rendered(dag: Any) -> dict[str, RenderedTask]:

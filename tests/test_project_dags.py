@@ -201,8 +201,8 @@ def test_a_source_and_a_seed_that_no_task_loads_stand_in_each_domain_that_reads_
     ("mode", "render"),
     [
         (ExecutionMode.WATCHER, {}),
-        (ExecutionMode.WATCHER, {"batch_by": "all", "run_summary": True}),
-        (ExecutionMode.LOCAL, {"batch_by": "all", "run_summary": True}),
+        (ExecutionMode.WATCHER, {"batch_by": "all", "run_summary": True, "run_hooks_once": True}),
+        (ExecutionMode.LOCAL, {"batch_by": "all", "run_summary": True, "run_hooks_once": True}),
         (ExecutionMode.LOCAL, {"test_behavior": "build"}),  # which WATCHER refuses
     ],
 )
@@ -214,8 +214,8 @@ def test_other_ways_to_build_nodes_give_the_same_assets(
     last = "all_batch" if "batch_by" in render else "stg_orders.test" if not render else "stg_orders_model_build"
     assert given(dags)["dbt://shop_staging/shop_finance"] == {f"shop_staging.{last}"}
     if "run_summary" in render:
-        summary: Any = dags["staging"].get_task("dbt_run_summary")
-        assert not any(each.startswith("ready_for_") for each in summary.task_nodes)
+        last_tasks: list[Any] = [dags["staging"].get_task(each) for each in ("dbt_run_summary", "dbt_on_run_end")]
+        assert not any(each.startswith("ready_for_") for task in last_tasks for each in task.task_nodes)
 
 
 def test_a_run_that_builds_none_of_the_nodes_that_are_read_starts_no_other_dag(split: Split) -> None:

@@ -1,4 +1,4 @@
-"""RUN: what the runs of a project try again and leave behind, which version they see, and which DAG runs first."""
+"""RUN: what runs of a project try again, leave behind and tell, which version they see, and which DAG runs first."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ RETRIES = 2
 ONLY_WAREHOUSE = {"retry_on": "warehouse"}
 LAST = "ledger.bin"
 """The last file of an archive."""
+OWNERS = {"arrivals": "quay", "berths": "quay", "piers": "buoy", "moles": "mole", "crossings": "tower"}
+"""Model -> its owner; the tower's reads the first one."""
 PORT = {
     "staging/arrivals": "select 1 as id",
     "staging/berths": "select 1 as id",
@@ -95,6 +97,24 @@ def test_a_run_leaves_one_result_for_each_model(harbor: Harbor) -> None:
     seen = sorted((str(each["unique_id"]).rpartition(".")[2], each["status"]) for each in results)
     required = [*zip(MODELS, ("success", "success", "error", "skipped"), strict=True)]
     assert seen == required, f"the file must have the last result of each model: {required}; seen: {seen}, {outcome}"
+
+
+@requirement("RUN-008")
+def test_each_owner_hears_once_of_its_models_that_failed(harness: Harness, cosmos_project: CosmosProject) -> None:
+    project, file = cosmos_project("harbor"), harness.folder / "told"
+    for name, owner in OWNERS.items():
+        sql = "select * from {{ ref('arrivals') }}" if owner == "tower" else "select 1 as id"
+        project.model(name, sql, meta={"owner": owner})
+    harness.wheelhouse.script("run", nodes=dict.fromkeys(("arrivals", "berths", "moles"), "error"))
+    harness.wheelhouse.script("run", select="piers", nth=1, nodes={"piers": "error"})
+    render = {"notify_owners": dict.fromkeys(("quay", "tower", "buoy", "*"), str(file))}
+
+    outcome = harness.run(harbor_of(harness, project).whole_dag(retries=1, render=render))
+
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    seen = [(owner, sorted(node.rpartition(".")[2] for node in nodes)) for owner, *nodes in map(json.loads, lines)]
+    required = [("mole", ["moles"]), ("quay", ["arrivals", "berths"])]
+    assert sorted(seen) == required, f"the messages to owners must be {required}; seen: {seen}, {outcome}"
 
 
 def _archive(harbor: Harbor) -> bytes:

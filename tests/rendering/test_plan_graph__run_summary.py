@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import DbtResourceType, TestBehavior
+from cosmos_venv.constants import ON_RUN_END, ON_RUN_START, DbtResourceType, TestBehavior
 from cosmos_venv.rendering.model import Plan
 from tests.rendering.made import node, planned
 
@@ -37,6 +37,8 @@ def test_it_stands_right_behind_each_task(render: dict[str, Any]) -> None:
     *before, last = (each.task_id for each in plan.tasks)
     assert last == SUMMARY
     assert {first for first, second in plan.edges if second == SUMMARY} == {*before}
+    with_hooks = with_summary(run_hooks_once=True, **render)
+    assert {first for first, second in with_hooks.edges if second == ON_RUN_END} == {ON_RUN_START, *before}
 
 
 def test_hooks_stand_around_all_nodes_and_before_it() -> None:
@@ -73,9 +75,12 @@ def test_it_knows_the_nodes_of_a_batch() -> None:
 
 
 def test_it_stands_behind_what_converters_make() -> None:
-    plan = with_summary(node_converters={DbtResourceType.MODEL: lambda **_: None}, test_behavior=TestBehavior.NONE)
+    converters: dict[str, Any] = {"node_converters": {DbtResourceType.MODEL: lambda **_: None}}
+    plan = with_summary(test_behavior=TestBehavior.NONE, **converters)
 
     assert ("model.shop.report", SUMMARY) in plan.edges
+    with_hooks = with_summary(run_hooks_once=True, **converters)
+    assert ("model.shop.report", ON_RUN_END) in with_hooks.edges
     # A converter may make nothing: the seed before a converted model then has nothing behind it.
     made = {each.key for each in plan.conversions}
     assert {first for first, second in plan.edges if second == SUMMARY} - made == {"raw_seed"}

@@ -108,3 +108,13 @@ class FindsNoWordsForACircle(MutantOfDags):
     def render(self, plan: DagPlan) -> Shape:
         shape = super().render(plan)
         return shape if shape.exception is None else Shape(exception="ValueError: there is a circle")
+
+
+class TellsWhoeverIsThere(Mutant):
+    """Tells the receiver of all other messages what has failed, whoever its owner is."""
+
+    kills = "RUN-008"
+    needed = "notify_owners"
+
+    def begin(self) -> None:
+        instead_of("rendering.plan_graph", "_owner_of", lambda *_: "")
