@@ -139,10 +139,6 @@ def is_url(text: str) -> bool:
     return first.startswith("file:") or re.match(r"[a-z+]+://", first) is not None
 
 
-def _has_a_separator(text: str) -> bool:
-    return "/" in text or text.startswith(".")
-
-
 @dataclass(frozen=True, kw_only=True)
 class InstallOption:
     """One thing that an installer is told: an option, a setting of its configuration, or a requirement.
@@ -235,14 +231,6 @@ def long_name(name: str) -> str:
     return _LONG_NAMES.get(name, name)
 
 
-def _split(word: str) -> tuple[str, str]:
-    """Return the long name and the value that a word holds; an empty name for no option."""
-    if not word.startswith("-"):
-        return "", word
-    name, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].lstrip("=").strip())
-    return long_name(name), value
-
-
 def digest_of_path(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or of every file below a directory with its relative path.
 
@@ -332,6 +320,56 @@ def options_in_file(path: Path) -> Iterator[InstallOption]:
                 yield replace(option, origin=str(file))
 
 
+def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
+    """Return the settings of pip, without those that are empty, switched off, or would divert an installation.
+
+    :param environ: whose ``PIP_*`` variables, home and configuration folders count.
+    :raises CosmosValueError: naming a configuration file that pip cannot read either.
+    """
+    files = [(str(file), parser) for file in _pip_files(environ) if (parser := _parsed(file))]
+    said = [
+        (key, value, file)
+        for section in _SECTIONS
+        for file, parser in files
+        if parser.has_section(section)
+        for key, value in parser.items(section)
+    ]
+    said += [(key[4:], value, key) for key, value in environ.items() if key.startswith("PIP_")]
+    found: dict[str, tuple[str, str]] = {}
+    for key, value, origin in said:
+        name = long_name(f"--{key.lower().replace('_', '-')}")
+        if value and value.strip() and name not in _DIVERTING:
+            found[name] = value.strip(), origin
+    return [
+        InstallOption(name=name, value=value, words=(f"{name}={value}",), origin=origin)
+        for name, (text, origin) in found.items()
+        if not (text.lower() in _OFF and name in WITHOUT_VALUE)
+        for value in (text.split() if name in LISTS else [text])
+    ]
+
+
+def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files and addresses of constraints that pip or uv is configured with.
+
+    :param environ: as for ``pip_configuration``; ``UV_CONSTRAINT`` counts too.
+    :raises CosmosValueError: as ``pip_configuration``.
+    """
+    yield from (setting.value for setting in pip_configuration(environ) if setting.name == "--constraint")
+    yield from environ.get("UV_CONSTRAINT", "").split()
+
+
+def _has_a_separator(text: str) -> bool:
+    return "/" in text or text.startswith(".")
+
+
+def _split(word: str) -> tuple[str, str]:
+    """Return the long name and the value that a word holds; an empty name for no option."""
+    if not word.startswith("-"):
+        return "", word
+    name, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].lstrip("=").strip())
+    return long_name(name), value
+
+
 def _options_of(line: str) -> list[str]:
     """Return the words of a line that are options or their values: all of them, or those behind a requirement."""
     if line.startswith("-"):
@@ -393,44 +431,6 @@ def _unreadable(path: Path, error: OSError) -> CosmosValueError:
     if is_lock_file(path):
         way_out = "Give a path that exists on every worker, or write it: cosmos-venv env lock DAGFILE."
     return CosmosValueError(f"py_requirements: {path} cannot be read: {os_errors.reason_of(error, way_out)}")
-
-
-def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
-    """Return the settings of pip, without those that are empty, switched off, or would divert an installation.
-
-    :param environ: whose ``PIP_*`` variables, home and configuration folders count.
-    :raises CosmosValueError: naming a configuration file that pip cannot read either.
-    """
-    files = [(str(file), parser) for file in _pip_files(environ) if (parser := _parsed(file))]
-    said = [
-        (key, value, file)
-        for section in _SECTIONS
-        for file, parser in files
-        if parser.has_section(section)
-        for key, value in parser.items(section)
-    ]
-    said += [(key[4:], value, key) for key, value in environ.items() if key.startswith("PIP_")]
-    found: dict[str, tuple[str, str]] = {}
-    for key, value, origin in said:
-        name = long_name(f"--{key.lower().replace('_', '-')}")
-        if value and value.strip() and name not in _DIVERTING:
-            found[name] = value.strip(), origin
-    return [
-        InstallOption(name=name, value=value, words=(f"{name}={value}",), origin=origin)
-        for name, (text, origin) in found.items()
-        if not (text.lower() in _OFF and name in WITHOUT_VALUE)
-        for value in (text.split() if name in LISTS else [text])
-    ]
-
-
-def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the files and addresses of constraints that pip or uv is configured with.
-
-    :param environ: as for ``pip_configuration``; ``UV_CONSTRAINT`` counts too.
-    :raises CosmosValueError: as ``pip_configuration``.
-    """
-    yield from (setting.value for setting in pip_configuration(environ) if setting.name == "--constraint")
-    yield from environ.get("UV_CONSTRAINT", "").split()
 
 
 def _pip_files(environ: Mapping[str, str]) -> list[Path]:

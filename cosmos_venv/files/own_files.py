@@ -169,68 +169,6 @@ def make_directory(path: Path, mode: str = "") -> None:
         )
 
 
-def _steps(path: str, seen: set[str]) -> Iterator[str]:
-    """Yield each directory and link on the way to a place as the kernel takes it, from the root directory down."""
-    if path in seen:  # a link to itself
-        return
-    seen.add(path)
-    above, name = os.path.split(path)
-    if name:
-        yield from _steps(above, seen)
-    yield path
-    if os.path.islink(path):  # noqa: PTH114 - each task comes by here
-        yield from _steps(os.path.join(above, os.readlink(path)), seen)  # noqa: PTH115, PTH118 - text: ".." counts
-
-
-def _is_safe_to_traverse(step: str, status: os.stat_result) -> bool:
-    """Return whether nobody else can replace an entry of a directory that is only passed through."""
-    mode = status.st_mode
-    if status.st_uid not in trusted_owners():
-        # In a directory such as /tmp everybody can make an entry with this owner or group.
-        if _who_else_may_write(os.stat(os.path.dirname(step))) is not None:  # noqa: PTH116, PTH120 - as above
-            return False
-        if status.st_uid != os.stat("/").st_uid:  # noqa: PTH116 - as above
-            return stat.S_ISDIR(mode) and status.st_gid == 0 and mode & stat.S_IWGRP != 0
-    return stat.S_ISLNK(mode) or mode & stat.S_ISVTX != 0 or _who_else_may_write(status) is None
-
-
-def _refusal(target: Path, step: str, status: os.stat_result, reason: str, parameter: str) -> str:
-    mode, path, is_above = status.st_mode, shlex.quote(step), str(target) != step
-    correction = f"'chmod g-w {path}' ('chmod g+s {path}' says that the group shares it on purpose)"
-    if status.st_uid not in trusted_owners():
-        correction = f"'chown -h {os.geteuid()} {path}'"
-    elif mode & stat.S_IWOTH:
-        correction = f"'chmod o-w {path}'" + f" ('chmod +t {path}', as /tmp has it, will do)" * is_above
-        correction += "; a mount that forces this mode takes [cosmos_venv] virtualenv_dir_may_be_open = True"
-    way_out = f"another directory; or, if you know what is in it, correct it with {correction}"
-    if mode & stat.S_ISVTX and mode & stat.S_IWOTH and not is_above:
-        way_out = f"a folder of its own below it, such as {step}/dbt-environments"
-    because = f"of {step} above it: {reason}" if is_above else reason
-    return (
-        f"{parameter}: {target} is not used because {because} (owner {status.st_uid}, group {status.st_gid}, mode "
-        f"{stat.S_IMODE(mode):04o}; this process runs as user id {os.geteuid()}): what stands there may be "
-        f"somebody else's. Give {parameter} {way_out}."
-    )
-
-
-def _who_else_may_write(status: os.stat_result) -> str | None:
-    """Return who besides the owner may write, as a clause; None when nobody may."""
-    mode, group = status.st_mode, status.st_gid
-    if mode & stat.S_IWOTH:
-        return "everybody may write to it"
-    is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISGID and group in {os.getegid(), *os.getgroups()}
-    if mode & stat.S_IWGRP and not (group == 0 or group == os.getegid() == os.geteuid() or is_shared):
-        return f"group id {group} may write to it"
-    return None
-
-
-def _wrong_mode(text: str, why: str) -> CosmosValueError:
-    return CosmosValueError(
-        f"[cosmos_venv] virtualenv_dir_mode = {text.strip()}: it {why}. "
-        "Give octal permissions such as 0755, or 2775 for a group that shares the directory."
-    )
-
-
 def refuse_noexec(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
     """Refuse a directory whose file system starts no program.
 
@@ -442,3 +380,65 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is None:
             error.filename = str(path)
         raise
+
+
+def _steps(path: str, seen: set[str]) -> Iterator[str]:
+    """Yield each directory and link on the way to a place as the kernel takes it, from the root directory down."""
+    if path in seen:  # a link to itself
+        return
+    seen.add(path)
+    above, name = os.path.split(path)
+    if name:
+        yield from _steps(above, seen)
+    yield path
+    if os.path.islink(path):  # noqa: PTH114 - each task comes by here
+        yield from _steps(os.path.join(above, os.readlink(path)), seen)  # noqa: PTH115, PTH118 - text: ".." counts
+
+
+def _is_safe_to_traverse(step: str, status: os.stat_result) -> bool:
+    """Return whether nobody else can replace an entry of a directory that is only passed through."""
+    mode = status.st_mode
+    if status.st_uid not in trusted_owners():
+        # In a directory such as /tmp everybody can make an entry with this owner or group.
+        if _who_else_may_write(os.stat(os.path.dirname(step))) is not None:  # noqa: PTH116, PTH120 - as above
+            return False
+        if status.st_uid != os.stat("/").st_uid:  # noqa: PTH116 - as above
+            return stat.S_ISDIR(mode) and status.st_gid == 0 and mode & stat.S_IWGRP != 0
+    return stat.S_ISLNK(mode) or mode & stat.S_ISVTX != 0 or _who_else_may_write(status) is None
+
+
+def _refusal(target: Path, step: str, status: os.stat_result, reason: str, parameter: str) -> str:
+    mode, path, is_above = status.st_mode, shlex.quote(step), str(target) != step
+    correction = f"'chmod g-w {path}' ('chmod g+s {path}' says that the group shares it on purpose)"
+    if status.st_uid not in trusted_owners():
+        correction = f"'chown -h {os.geteuid()} {path}'"
+    elif mode & stat.S_IWOTH:
+        correction = f"'chmod o-w {path}'" + f" ('chmod +t {path}', as /tmp has it, will do)" * is_above
+        correction += "; a mount that forces this mode takes [cosmos_venv] virtualenv_dir_may_be_open = True"
+    way_out = f"another directory; or, if you know what is in it, correct it with {correction}"
+    if mode & stat.S_ISVTX and mode & stat.S_IWOTH and not is_above:
+        way_out = f"a folder of its own below it, such as {step}/dbt-environments"
+    because = f"of {step} above it: {reason}" if is_above else reason
+    return (
+        f"{parameter}: {target} is not used because {because} (owner {status.st_uid}, group {status.st_gid}, mode "
+        f"{stat.S_IMODE(mode):04o}; this process runs as user id {os.geteuid()}): what stands there may be "
+        f"somebody else's. Give {parameter} {way_out}."
+    )
+
+
+def _who_else_may_write(status: os.stat_result) -> str | None:
+    """Return who besides the owner may write, as a clause; None when nobody may."""
+    mode, group = status.st_mode, status.st_gid
+    if mode & stat.S_IWOTH:
+        return "everybody may write to it"
+    is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISGID and group in {os.getegid(), *os.getgroups()}
+    if mode & stat.S_IWGRP and not (group == 0 or group == os.getegid() == os.geteuid() or is_shared):
+        return f"group id {group} may write to it"
+    return None
+
+
+def _wrong_mode(text: str, why: str) -> CosmosValueError:
+    return CosmosValueError(
+        f"[cosmos_venv] virtualenv_dir_mode = {text.strip()}: it {why}. "
+        "Give octal permissions such as 0755, or 2775 for a group that shares the directory."
+    )

@@ -200,15 +200,6 @@ def endless_kind_of(mode: int) -> str | None:
     return _ENDLESS.get(stat.S_IFMT(mode))
 
 
-def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
-    if kind := endless_kind_of(status.st_mode):
-        raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if limit.is_exceeded_by(status.st_size):
-        raise UnfitFileError(errno.EFBIG, limit.refusal(status.st_size), str(path))
-
-
 def decoded(content: C, decode: Callable[[C], T]) -> T:
     """Return what a decoder of JSON or MessagePack makes of a text.
 
@@ -344,3 +335,12 @@ def unpacked(text: object, limit: Limit = SMALL) -> bytes | None:
     except (ValueError, zlib.error):
         return None
     return content if stream.eof else None
+
+
+def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
+    if kind := endless_kind_of(status.st_mode):
+        raise UnfitFileError(errno.EINVAL, f"it is {kind}, and no file that has an end", str(path))
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if limit.is_exceeded_by(status.st_size):
+        raise UnfitFileError(errno.EFBIG, limit.refusal(status.st_size), str(path))

@@ -221,16 +221,6 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
     return _UNLESS_CONFIGURED | kept | _ALWAYS | in_scratch
 
 
-def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Return a home for a user without one, and a cache where that of the home cannot be written: uv would fail."""
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
-    added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
-    while not cache.exists():
-        cache = cache.parent
-    return added if os.access(cache, os.W_OK | os.X_OK) else {"UV_CACHE_DIR": str(scratch / "uv-cache"), **added}
-
-
 @dataclass(frozen=True, kw_only=True)
 class InstallArguments:
     """The orders to an installer: command line words, variables, and lines of a requirements file.
@@ -302,73 +292,6 @@ class InstallArguments:
         for secret in self.secrets:
             text = text.replace(secret, credentials.MASK)
         return credentials.mask(text)
-
-
-def _configuration(spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> list[InstallOption]:
-    """Return the settings, as options of pip, that an installer is configured with on this machine."""
-    if any(option.name == _ISOLATED for option in spec.all_options):
-        return []
-    configured = pip_configuration(environ)
-    if installer.name != "uv":
-        return configured
-    own = list(uv_configuration(environ))
-    # A variable that uv alone reads wins over pip's setting. pip's settings of a cache are about pip's own cache.
-    of_uv = {"--cache-dir", "--no-cache-dir", *(each.name for each in own)}
-    return [*(each for each in configured if each.name not in of_uv), *own]
-
-
-def _file_line(option: InstallOption) -> str | None:
-    """Return an option or requirement as a line of a requirements file; None where it must be on the command line."""
-    value = option.value
-    if option.requirements_file:
-        return None
-    if local := local_path(value):
-        # In a requirements file, pip and uv resolve a relative path against another folder.
-        path = str(Path(local.path).absolute())
-        if re.search(r"[\s#]", path):
-            return None
-        value = f"{path}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
-    elif value.startswith("file:"):
-        return None
-    return f"{option.name} {value}".strip()
-
-
-def _with_links_that_exist(settings: Iterable[InstallOption]) -> Iterator[InstallOption]:
-    """Yield settings, with the folders of ``--find-links`` as addresses, which have neither blanks nor commas."""
-    for each in settings:
-        if each.name != "--find-links" or "://" in each.value:
-            yield each
-        elif (folder := Path(each.value).expanduser().absolute()).exists():  # else pip passes over it
-            yield replace(each, value=folder.as_uri())
-
-
-def _refuse_credentials(words: Iterable[str]) -> None:
-    for word in words:
-        if credentials.secrets_in(word):
-            raise CosmosValueError(
-                f"pip_install_options: {credentials.mask(word)} holds a credential, which would stand on the command "
-                "line for everybody to read. Give it in .netrc, or by a variable that the installer reads."
-            )
-
-
-def _sources(spec: EnvironmentSpec, configured: Iterable[InstallOption]) -> tuple[str, ...]:
-    if spec.lock_file is not None:
-        return (str(spec.lock_file.absolute()),)
-    told: dict[str, list[str]] = {}
-    for each in (*configured, *given_options(spec)):
-        told.setdefault(each.name, []).append(each.value)
-    places = told.get("--find-links", [])
-    if "--no-index" not in told:
-        places = [*told.get("--index-url", [""])[-1:], *told.get("--extra-index-url", ()), *places]
-    return tuple(dict.fromkeys(map(_host, places)))
-
-
-def _host(address: str) -> str:
-    """Return the host of an address, or the folder of this machine that it is. No credentials."""
-    if not address:
-        return _DEFAULT_INDEX
-    parts = urlsplit(credentials.remove(address))
-    return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
 
 
 def git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -472,3 +395,80 @@ def for_uv(settings: Iterable[InstallOption], environ: Mapping[str, str]) -> tup
         # pip trusts the certificates of the system too. An older uv knows the second name only.
         variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
     return tuple(dict.fromkeys(words)), variables
+
+
+def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Return a home for a user without one, and a cache where that of the home cannot be written: uv would fail."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
+    while not cache.exists():
+        cache = cache.parent
+    return added if os.access(cache, os.W_OK | os.X_OK) else {"UV_CACHE_DIR": str(scratch / "uv-cache"), **added}
+
+
+def _configuration(spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> list[InstallOption]:
+    """Return the settings, as options of pip, that an installer is configured with on this machine."""
+    if any(option.name == _ISOLATED for option in spec.all_options):
+        return []
+    configured = pip_configuration(environ)
+    if installer.name != "uv":
+        return configured
+    own = list(uv_configuration(environ))
+    # A variable that uv alone reads wins over pip's setting. pip's settings of a cache are about pip's own cache.
+    of_uv = {"--cache-dir", "--no-cache-dir", *(each.name for each in own)}
+    return [*(each for each in configured if each.name not in of_uv), *own]
+
+
+def _file_line(option: InstallOption) -> str | None:
+    """Return an option or requirement as a line of a requirements file; None where it must be on the command line."""
+    value = option.value
+    if option.requirements_file:
+        return None
+    if local := local_path(value):
+        # In a requirements file, pip and uv resolve a relative path against another folder.
+        path = str(Path(local.path).absolute())
+        if re.search(r"[\s#]", path):
+            return None
+        value = f"{path}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
+    elif value.startswith("file:"):
+        return None
+    return f"{option.name} {value}".strip()
+
+
+def _with_links_that_exist(settings: Iterable[InstallOption]) -> Iterator[InstallOption]:
+    """Yield settings, with the folders of ``--find-links`` as addresses, which have neither blanks nor commas."""
+    for each in settings:
+        if each.name != "--find-links" or "://" in each.value:
+            yield each
+        elif (folder := Path(each.value).expanduser().absolute()).exists():  # else pip passes over it
+            yield replace(each, value=folder.as_uri())
+
+
+def _refuse_credentials(words: Iterable[str]) -> None:
+    for word in words:
+        if credentials.secrets_in(word):
+            raise CosmosValueError(
+                f"pip_install_options: {credentials.mask(word)} holds a credential, which would stand on the command "
+                "line for everybody to read. Give it in .netrc, or by a variable that the installer reads."
+            )
+
+
+def _sources(spec: EnvironmentSpec, configured: Iterable[InstallOption]) -> tuple[str, ...]:
+    if spec.lock_file is not None:
+        return (str(spec.lock_file.absolute()),)
+    told: dict[str, list[str]] = {}
+    for each in (*configured, *given_options(spec)):
+        told.setdefault(each.name, []).append(each.value)
+    places = told.get("--find-links", [])
+    if "--no-index" not in told:
+        places = [*told.get("--index-url", [""])[-1:], *told.get("--extra-index-url", ()), *places]
+    return tuple(dict.fromkeys(map(_host, places)))
+
+
+def _host(address: str) -> str:
+    """Return the host of an address, or the folder of this machine that it is. No credentials."""
+    if not address:
+        return _DEFAULT_INDEX
+    parts = urlsplit(credentials.remove(address))
+    return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)

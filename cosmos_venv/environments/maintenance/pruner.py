@@ -120,41 +120,6 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
     )
 
 
-def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) -> StoredBuild:
-    # Only where the folder exists: a builder that has not made it yet may be taking its lease at this instant.
-    in_use = is_in_use(build) if build.is_dir() else False
-    record_file = store.record_file(digest_of(build))
-    state: BuildState = "leftover"
-    if record is not None and record.build == build.name:
-        state = "ready"
-    elif in_use:
-        # The modification time of a folder is about the time at which its build began.
-        began, was_published = _last_use(build), _last_use(record_file)
-        state = "old" if began and was_published and began < was_published else "building"
-    is_ready = state == "ready"
-    return StoredBuild(
-        name=build.name,
-        path=build,
-        state=state,
-        is_in_use=in_use,
-        last_used=_last_use(lease_path(build), *([record_file] if is_ready else []), build),
-        record=record if is_ready else None,
-        may_be_open=store.may_be_open,
-    )
-
-
-def _last_use(*paths: Path) -> float | None:
-    """Return the modification time of the first path that exists; a time more than a day ahead does not count."""
-    for path in paths:
-        try:
-            modified = path.lstat().st_mtime
-        except OSError:
-            continue
-        if math.isfinite(age(modified)):
-            return modified
-    return None
-
-
 def users_of(build: Path) -> list[int]:
     """Return the PIDs that have the build's lease open, so far as this process may see them (Linux; empty elsewhere).
 
@@ -164,16 +129,6 @@ def users_of(build: Path) -> list[int]:
         lease = lease_path(build).stat()
         return sorted(pid for pid in guard.processes() if pid != os.getpid() and has_open(pid, lease))
     return []
-
-
-def _bytes_on_disk(folder: Path) -> int:
-    """Return the bytes on disk of a directory and all below it, as far as this user may look, and nothing vanishes."""
-    total = 0
-    for here, folders, files in os.walk(folder):
-        for name in (".", *files, *(each for each in folders if os.path.islink(f"{here}/{each}"))):  # noqa: PTH114
-            with suppress(OSError):
-                total += os.lstat(f"{here}/{name}").st_blocks * _BLOCK
-    return total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,16 +287,6 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
     return going if is_retired else replace(going, obstacle="it is in use, or has just been used")
 
 
-def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
-    with store.errors_name_the_directory():
-        store.judge()  # builds to delete are found by their names in this directory
-    return read_inventory(store)
-
-
-def _last_used(stored: StoredBuild) -> float:
-    return stored.last_used or 0.0
-
-
 def retire(
     store: EnvironmentStore, build: Path, after_release: ExitStack, report: Report, *, used_until: float | None = None
 ) -> bool:
@@ -372,16 +317,6 @@ def retire(
     return True
 
 
-def _withdraw(store: EnvironmentStore, build: Path) -> None:
-    """Unlink the record that names a build: no task finds the build any more. Tasks that use the build keep it.
-
-    A record that names another build stays.
-    """
-    record = store.published(digest_of(build))
-    if record is not None and record.build == build.name:
-        store.record_file(record.digest).unlink(missing_ok=True)
-
-
 def retire_damaged(
     store: EnvironmentStore, build: Path, *, max_tries: int, cancellation: Cancellation, report: Report
 ) -> None:
@@ -404,14 +339,6 @@ def retire_damaged(
         # Under the lock: else the record of a newer build might be removed that is published at this instant.
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
             _withdraw(store, build)
-
-
-def _delete(build: Path, lease: Lease, report: Report) -> None:
-    """Delete the folder of a retired build, and its lease. What cannot be deleted is left to the next sweep."""
-    with closing(lease), reporting_failed_removal(build, report):
-        if os.path.lexists(build):
-            shutil.rmtree(build)
-        lease_path(build).unlink(missing_ok=True)
 
 
 def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> None:
@@ -447,13 +374,6 @@ def unpublished(store: EnvironmentStore) -> list[Path]:
     return [store.root / name for name in sorted(names) if "-" in name and name not in named]
 
 
-def _left_apart(store: EnvironmentStore, report: Report) -> Iterator[Path]:
-    yield from store.directory.glob(f".{LOCK_FILENAME}.*")
-    for folder in (store.root, store.directory / "bin"):
-        with reporting_failed_removal(folder, report):  # a bin may be another user's, mode 0700
-            yield from own_files.abandoned(folder, seconds=0)
-
-
 @contextmanager
 def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
     """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
@@ -465,3 +385,83 @@ def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
         yield
     except (OSError, VirtualenvError, CosmosValueError) as error:
         report(f"{left} is left over and cannot be removed: {error}.")
+
+
+def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) -> StoredBuild:
+    # Only where the folder exists: a builder that has not made it yet may be taking its lease at this instant.
+    in_use = is_in_use(build) if build.is_dir() else False
+    record_file = store.record_file(digest_of(build))
+    state: BuildState = "leftover"
+    if record is not None and record.build == build.name:
+        state = "ready"
+    elif in_use:
+        # The modification time of a folder is about the time at which its build began.
+        began, was_published = _last_use(build), _last_use(record_file)
+        state = "old" if began and was_published and began < was_published else "building"
+    is_ready = state == "ready"
+    return StoredBuild(
+        name=build.name,
+        path=build,
+        state=state,
+        is_in_use=in_use,
+        last_used=_last_use(lease_path(build), *([record_file] if is_ready else []), build),
+        record=record if is_ready else None,
+        may_be_open=store.may_be_open,
+    )
+
+
+def _last_use(*paths: Path) -> float | None:
+    """Return the modification time of the first path that exists; a time more than a day ahead does not count."""
+    for path in paths:
+        try:
+            modified = path.lstat().st_mtime
+        except OSError:
+            continue
+        if math.isfinite(age(modified)):
+            return modified
+    return None
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    """Return the bytes on disk of a directory and all below it, as far as this user may look, and nothing vanishes."""
+    total = 0
+    for here, folders, files in os.walk(folder):
+        for name in (".", *files, *(each for each in folders if os.path.islink(f"{here}/{each}"))):  # noqa: PTH114
+            with suppress(OSError):
+                total += os.lstat(f"{here}/{name}").st_blocks * _BLOCK
+    return total
+
+
+def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
+    with store.errors_name_the_directory():
+        store.judge()  # builds to delete are found by their names in this directory
+    return read_inventory(store)
+
+
+def _last_used(stored: StoredBuild) -> float:
+    return stored.last_used or 0.0
+
+
+def _withdraw(store: EnvironmentStore, build: Path) -> None:
+    """Unlink the record that names a build: no task finds the build any more. Tasks that use the build keep it.
+
+    A record that names another build stays.
+    """
+    record = store.published(digest_of(build))
+    if record is not None and record.build == build.name:
+        store.record_file(record.digest).unlink(missing_ok=True)
+
+
+def _delete(build: Path, lease: Lease, report: Report) -> None:
+    """Delete the folder of a retired build, and its lease. What cannot be deleted is left to the next sweep."""
+    with closing(lease), reporting_failed_removal(build, report):
+        if os.path.lexists(build):
+            shutil.rmtree(build)
+        lease_path(build).unlink(missing_ok=True)
+
+
+def _left_apart(store: EnvironmentStore, report: Report) -> Iterator[Path]:
+    yield from store.directory.glob(f".{LOCK_FILENAME}.*")
+    for folder in (store.root, store.directory / "bin"):
+        with reporting_failed_removal(folder, report):  # a bin may be another user's, mode 0700
+            yield from own_files.abandoned(folder, seconds=0)
