@@ -13,8 +13,8 @@ from cosmos_venv.dbt.packages import LAYOUT as PACKAGES_LAYOUT
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
 from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
 from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
-from cosmos_venv.files import permissions
-from cosmos_venv.files.durable_files import make_private
+from cosmos_venv.files import own_files
+from cosmos_venv.files.own_files import make_private
 from cosmos_venv.managed.caches import cache_dir, remote_cache
 from cosmos_venv.managed.resolve import foreground_builds, search_path
 
@@ -90,7 +90,7 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     if virtualenv_dir is None:
         return (own,)
     folders = [store.directory / PACKAGES_LAYOUT for store in search_path()]
-    make = partial(permissions.make_directory, mode=settings.virtualenv_dir_mode)
+    make = partial(own_files.make_directory, mode=settings.virtualenv_dir_mode)
     return (
         *(PackageStore(folder=folder, make_directory=make, is_read_only=True) for folder in folders),
         PackageStore(folder=virtualenv_dir / PACKAGES_LAYOUT, make_directory=make),

@@ -16,7 +16,7 @@ from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by, 
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
-from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
+from cosmos_venv.managed.resolve import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
 FIND_IT = "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False."

@@ -174,7 +174,7 @@ def _unknown_options() -> Iterator[Finding]:
 
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
-    from cosmos_venv.files.permissions import directory_mode
+    from cosmos_venv.files.own_files import directory_mode
     from cosmos_venv.managed import resolve
     from cosmos_venv.settings.table import SETTINGS
 
@@ -223,7 +223,7 @@ def _can_write(directory: Path) -> bool:
 
 
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.environments.maintenance.inventory import read_inventory
+    from cosmos_venv.environments.maintenance.pruner import read_inventory
     from cosmos_venv.files.os_errors import free_megabytes
     from cosmos_venv.managed.resolve import environment_store
 
@@ -249,7 +249,8 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
 
 
 def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.files.os_errors import free_megabytes, refuse_noexec
+    from cosmos_venv.files.os_errors import free_megabytes
+    from cosmos_venv.files.own_files import refuse_noexec
 
     subject = str(directory)
     if _can_write(directory):
@@ -284,8 +285,8 @@ def _why_untrusted(store: EnvironmentStore) -> Finding | None:
 def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
     from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
-    from cosmos_venv.files.os_errors import free_megabytes, refuse_noexec
-    from cosmos_venv.files.permissions import is_trusted_path
+    from cosmos_venv.files.os_errors import free_megabytes
+    from cosmos_venv.files.own_files import is_trusted_path, refuse_noexec
 
     folder = Path(tempfile.gettempdir())
     try:
@@ -389,17 +390,16 @@ def check_remote(_: Examined) -> Iterator[Finding]:
         return
     from cosmos_venv.environments.archive import zstd
     from cosmos_venv.managed.remote_environments import configured_store
-    from cosmos_venv.remote.download_cache import RemoteError
 
     try:
         store = configured_store()
         zstd()
-    except (CosmosValueError, VirtualenvError, RemoteError) as error:
+    except (CosmosValueError, VirtualenvError) as error:
         way_out = (
             "Tasks find no environment there until all workers have cosmos-venv[remote], and a key that the user of "
             "the tasks may read (airflow connections add ID --conn-type generic --conn-password KEY)."
         )
-        yield Finding("[cosmos_venv] remote_environment_dir", "failed", f"It cannot be used: {error}", way_out)
+        yield Finding("[cosmos_venv] remote_environment_dir", "failed", str(error), way_out)
     else:
         yield _try_remote(store)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from cosmos_venv.config.validation import NamedArguments, require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.os_errors import naming
+from cosmos_venv.files.own_files import naming
 from cosmos_venv.files.read_limits import refuse_unfit_file
 
 _PREFIX = "cosmos-venv-profile-"

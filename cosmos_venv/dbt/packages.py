@@ -25,10 +25,9 @@ from typing import BinaryIO
 
 from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.durable_files import age, replace_atomically, sweep_abandoned, write_new
 from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported, unlock
-from cosmos_venv.files.permissions import judge
+from cosmos_venv.files.own_files import age, judge, replace_atomically, sweep_abandoned, write_new
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.processes.cancellation import Cancellation
 

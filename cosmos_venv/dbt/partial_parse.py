@@ -26,8 +26,8 @@ from pathlib import Path
 import msgspec
 
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.files.durable_files import is_private
 from cosmos_venv.files.file_cache import Elsewhere, FileCache
+from cosmos_venv.files.own_files import is_private
 from cosmos_venv.files.read_limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"

@@ -17,7 +17,8 @@ from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.project_files import LOCK_FILE, DbtProjectFile, outside, read_dbt_project, read_package_files
 from cosmos_venv.dbt.results import Artifacts, stamps_of
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.os_errors import naming, shortage
+from cosmos_venv.files.os_errors import shortage
+from cosmos_venv.files.own_files import naming
 from cosmos_venv.files.read_limits import ANY_SIZE, read_file, refuse_unfit_file
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.scratch import scratch_folder

@@ -34,8 +34,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec, parsed_requirement
 from cosmos_venv.environments.store import BuildRecord, Environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.durable_files import shut_out_others, write_new
-from cosmos_venv.files.permissions import is_trusted_path
+from cosmos_venv.files.own_files import is_trusted_path, naming, refuse_noexec, shut_out_others, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -142,11 +141,11 @@ def temporary_environment(
     installer = choose_installer(preference, spec, os.environ)
     with ExitStack() as opened:
         try:
-            with os_errors.naming(os_errors.temporary_folder()):
+            with naming(os_errors.temporary_folder()):
                 path = opened.enter_context(scratch_folder())
                 # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names
                 # no mount.
-                os_errors.refuse_noexec(path, parameter="TMPDIR")
+                refuse_noexec(path, parameter="TMPDIR")
         except OSError as error:
             place = error.filename or os_errors.temporary_folder()
             way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
@@ -297,7 +296,7 @@ class _Build:
         if not lines:
             return []
         file = self._requirements_path
-        with os_errors.naming(file):
+        with naming(file):
             write_new(file, "\n".join(lines) + "\n", mode=0o600)  # a credential may stand in it
         return ["--requirement", str(file)]
 

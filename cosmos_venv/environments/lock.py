@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import open_own, write_new
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, try_lock_if_supported
-from cosmos_venv.files.os_errors import UNSUPPORTED, unfit
+from cosmos_venv.files.kernel_lock import UNSUPPORTED, FileToLock, flock_at_once, try_lock_if_supported
+from cosmos_venv.files.own_files import open_own, unfit, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"

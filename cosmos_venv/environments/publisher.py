@@ -32,9 +32,8 @@ from cosmos_venv.environments.maintenance.pruner import (
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BuildRecord, Environment, EnvironmentStore, is_within, now
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import replace_atomically
 from cosmos_venv.files.kernel_lock import Lease, lease_path
-from cosmos_venv.files.os_errors import refuse_noexec, refuse_unfit_path
+from cosmos_venv.files.own_files import refuse_noexec, refuse_unfit_path, replace_atomically
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:

@@ -27,8 +27,7 @@ from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.store import LAYOUT, BuildRecord
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
-from cosmos_venv.files.read_limits import Limit, sha256_of_file
-from cosmos_venv.files.untrusted import parsed
+from cosmos_venv.files.read_limits import Limit, parsed, sha256_of_file
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import scratch_folder
 

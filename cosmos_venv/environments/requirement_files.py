@@ -1,9 +1,13 @@
 """Requirements and options of pip and uv as users write them: read, made canonical, and put into digests.
 
+They stand in lists, in requirements files, and in pip's configuration (its files and its ``PIP_*`` variables).
+
 - A requirement is a path when pip takes it as one, in a list and in a file alike.
 - A file or folder that a requirement names counts with its content: a changed file asks for another environment.
 - A lock file counts with its content alone. It is not parsed here: parsing takes modules that only a build imports.
 - An option that is not understood counts as it is written.
+- pip's configuration is read here and not by ``pip config list``: a worker that installs with uv need not have pip. The
+  digest needs the constraints, wherever a DAG file is parsed.
 - This runs while a DAG file is parsed, so a file without an end (a device), or one that blocks its reader (a FIFO), is
   not read.
 """
@@ -15,15 +19,19 @@ import os
 import re
 import shlex
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file, walk
+
+if TYPE_CHECKING:
+    from configparser import RawConfigParser
 
 _ARCHIVES = (".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
@@ -55,6 +63,18 @@ _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 _NOT_CONTENT = {"__pycache__", ".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_AT_THE_TOP = {"build", "dist", "venv"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_SECTIONS = ("global", "install")  # the second section wins, in whichever file it is
+_OFF = frozenset({"0", "f", "false", "n", "no", "off"})
+
+LISTS = frozenset({"--extra-index-url", "--find-links", "--trusted-host", "--constraint"})
+"""Options that take several values at once in pip's configuration, separated by blanks or lines."""
+
+# Each would lead the installation somewhere else, make it an installation of something else, or leave out byte code.
+_DIVERTING = frozenset({
+    "--user", "--target", "--prefix", "--root", "--require-virtualenv", "--python", "--dry-run", "--compile",
+    "--no-compile", "--config-file",
+})  # fmt: skip
+
 _ODD_BYTES = "surrogateescape"
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
@@ -117,10 +137,6 @@ def is_url(text: str) -> bool:
     """
     first = text.strip().partition(" ")[0].lower()
     return first.startswith("file:") or re.match(r"[a-z+]+://", first) is not None
-
-
-def _has_a_separator(text: str) -> bool:
-    return "/" in text or text.startswith(".")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,14 +231,6 @@ def long_name(name: str) -> str:
     return _LONG_NAMES.get(name, name)
 
 
-def _split(word: str) -> tuple[str, str]:
-    """Return the long name and the value that a word holds; an empty name for no option."""
-    if not word.startswith("-"):
-        return "", word
-    name, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].lstrip("=").strip())
-    return long_name(name), value
-
-
 def digest_of_path(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, or of every file below a directory with its relative path.
 
@@ -312,6 +320,56 @@ def options_in_file(path: Path) -> Iterator[InstallOption]:
                 yield replace(option, origin=str(file))
 
 
+def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
+    """Return the settings of pip, without those that are empty, switched off, or would divert an installation.
+
+    :param environ: whose ``PIP_*`` variables, home and configuration folders count.
+    :raises CosmosValueError: naming a configuration file that pip cannot read either.
+    """
+    files = [(str(file), parser) for file in _pip_files(environ) if (parser := _parsed(file))]
+    said = [
+        (key, value, file)
+        for section in _SECTIONS
+        for file, parser in files
+        if parser.has_section(section)
+        for key, value in parser.items(section)
+    ]
+    said += [(key[4:], value, key) for key, value in environ.items() if key.startswith("PIP_")]
+    found: dict[str, tuple[str, str]] = {}
+    for key, value, origin in said:
+        name = long_name(f"--{key.lower().replace('_', '-')}")
+        if value and value.strip() and name not in _DIVERTING:
+            found[name] = value.strip(), origin
+    return [
+        InstallOption(name=name, value=value, words=(f"{name}={value}",), origin=origin)
+        for name, (text, origin) in found.items()
+        if not (text.lower() in _OFF and name in WITHOUT_VALUE)
+        for value in (text.split() if name in LISTS else [text])
+    ]
+
+
+def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files and addresses of constraints that pip or uv is configured with.
+
+    :param environ: as for ``pip_configuration``; ``UV_CONSTRAINT`` counts too.
+    :raises CosmosValueError: as ``pip_configuration``.
+    """
+    yield from (setting.value for setting in pip_configuration(environ) if setting.name == "--constraint")
+    yield from environ.get("UV_CONSTRAINT", "").split()
+
+
+def _has_a_separator(text: str) -> bool:
+    return "/" in text or text.startswith(".")
+
+
+def _split(word: str) -> tuple[str, str]:
+    """Return the long name and the value that a word holds; an empty name for no option."""
+    if not word.startswith("-"):
+        return "", word
+    name, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].lstrip("=").strip())
+    return long_name(name), value
+
+
 def _options_of(line: str) -> list[str]:
     """Return the words of a line that are options or their values: all of them, or those behind a requirement."""
     if line.startswith("-"):
@@ -373,3 +431,45 @@ def _unreadable(path: Path, error: OSError) -> CosmosValueError:
     if is_lock_file(path):
         way_out = "Give a path that exists on every worker, or write it: cosmos-venv env lock DAGFILE."
     return CosmosValueError(f"py_requirements: {path} cannot be read: {os_errors.reason_of(error, way_out)}")
+
+
+def _pip_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return pip's configuration files; later ones win. A virtual environment's own file is not among them, since
+    ``pip --python`` does not read it.
+    """
+    named = environ.get("PIP_CONFIG_FILE", "")
+    if named == os.devnull:
+        return []
+    files = [Path(folder, "pip/pip.conf") for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
+    files += [Path("/etc/pip.conf"), Path("/Library/Application Support/pip/pip.conf")]
+    if named and Path(named).exists():
+        return [*files, Path(named)]  # then pip leaves out the user's own
+    if home := environ.get("HOME", ""):
+        files += [Path(home, ".pip/pip.conf"), Path(home, "Library/Application Support/pip/pip.conf")]
+    if folder := environ.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
+        files.append(Path(folder, "pip/pip.conf"))
+    return files
+
+
+def _parsed(file: Path) -> RawConfigParser | None:
+    """Return the settings of a file; None where pip passes over it too: it is missing, or this user may not read it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    except UnicodeDecodeError as error:
+        raise _unreadable_configuration(file) from error
+    import configparser  # most machines have no such file
+
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise _unreadable_configuration(file) from error
+    return parser
+
+
+def _unreadable_configuration(file: Path) -> CosmosValueError:
+    return CosmosValueError(
+        f"{file} cannot be read as pip's configuration, and pip does not start with it. Correct it (pip config debug)."
+    )

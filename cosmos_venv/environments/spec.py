@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.settings import configured_constraints
 from cosmos_venv.environments.requirement_files import (
     InstallOption,
     canonical_options,
     canonical_requirements_file,
+    configured_constraints,
     is_url,
     local_path,
     parse_requirement,

@@ -27,10 +27,10 @@ from pathlib import Path
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files import durable_files, os_errors
+from cosmos_venv.files import os_errors, own_files
 from cosmos_venv.files.kernel_lock import LOCK_NOT_POSSIBLE, Lease
-from cosmos_venv.files.permissions import judge, make_directory
-from cosmos_venv.files.untrusted import parsed, read_plain
+from cosmos_venv.files.own_files import judge, make_directory
+from cosmos_venv.files.read_limits import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 
 # The layout's version is in its name: releases share a directory without reading each other's entries.
@@ -221,7 +221,7 @@ class EnvironmentStore:
     """The managed environments of one directory. Making a store touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made, as for ``files.permissions.make_directory``.
+    :param directory_mode: permissions of directories that are made, as for ``files.own_files.make_directory``.
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
     :param may_be_open: whether only the owners are judged in the directory, on a mount that lets everybody write.
@@ -379,8 +379,8 @@ class EnvironmentStore:
         :param record: of a build that is whole, and stands in its folder.
         :raises OSError: when it cannot be written.
         """
-        with durable_files.replace_atomically(self.record_file(record.digest)) as apart:
-            durable_files.write_new(apart, record.to_json())
+        with own_files.replace_atomically(self.record_file(record.digest)) as apart:
+            own_files.write_new(apart, record.to_json())
 
     def names(self) -> dict[str, set[str]]:
         """Return the entries of the store: name -> endings. A build has ``""`` (its folder) and ``.lease``, and a

@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from cosmos_venv.files.durable_files import age, is_private, make_private, open_own, replace_atomically, sweep_abandoned
 from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported
+from cosmos_venv.files.own_files import age, is_private, make_private, open_own, replace_atomically, sweep_abandoned
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0

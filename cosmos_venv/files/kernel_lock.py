@@ -17,14 +17,17 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import age, open_own
+from cosmos_venv.files.own_files import age, open_own
 
 _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
-LOCK_NOT_POSSIBLE = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+_UNKNOWN_TO_THE_MOUNT = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+LOCK_NOT_POSSIBLE = _NOT_OURS_TO_WRITE | _UNKNOWN_TO_THE_MOUNT
 """Errors of a mount that this user cannot write to, or that knows no locks: nobody removes anything there either."""
+UNSUPPORTED = {errno.EPERM, errno.EACCES, errno.EMLINK} | _UNKNOWN_TO_THE_MOUNT
+"""Errors of a mount without links or locks, in a writable directory. A full disk has other errors."""
 
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
 

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Literal
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
+from cosmos_venv.files.own_files import make_private
 
 if TYPE_CHECKING:
+    from cosmos_venv.files.read_limits import Limit
     from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder
 
 # More than a deployment has: with a lower limit, DAG files that are parsed in turn would evict each other for ever.
 _MOST_DAGS = 500
-_MOST_LISTINGS = 2 * _MOST_DAGS  # one file for an answer, and one for whether it is shared
 _MOST_FINGERPRINTS = 4_000  # of projects and manifests, with all their older versions
 
 
@@ -44,16 +44,15 @@ def kept_listings() -> FileCache | None:
     """Return the cache of answers of ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
-    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".answer", most=_MOST_LISTINGS)
+    # One file for an answer, and one for whether it is shared.
+    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".answer", most=2 * _MOST_DAGS)
 
 
 def remote_listings() -> RemoteFolder | None:
     """Return the folder of the answers of other machines, signed where there is a key; None without a cache, or without
     a ``remote_cache_dir``.
     """
-    if kept_listings() is None or not settings.remote_cache_dir:
-        return None
-    return _remote_folder("dbt-ls-v1")
+    return _remote_folder("dbt-ls-v1") if kept_listings() and settings.remote_cache_dir else None
 
 
 def remote_journals() -> RemoteFolder | None:
@@ -89,20 +88,16 @@ def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFol
             f"[cosmos_venv] remote_cache_{kind} is on, and it needs remote_cache_dir, and a key that all workers "
             "share: remote_key_conn_id or remote_key_file. Set them, or switch it off."
         )
-    where = (settings.remote_cache_dir, settings.remote_cache_dir_conn_id)
-    return _cache_of(kind, *where, settings.remote_key_conn_id, settings.remote_key_file)
+    folder = _remote_folder(f"{kind.replace('_', '-')}-v1")
+    return _signed_folder(folder, settings.remote_cache_timeout, settings.limit("artifact_max_bytes"))
 
 
 @lru_cache(maxsize=16)
-def _cache_of(kind: str, *_: str) -> SignedFolder:
+def _signed_folder(folder: RemoteFolder, seconds: float, limit: Limit) -> SignedFolder:
     # One for a process: a storage that does not answer is waited for once, however many DAGs a file has.
     from cosmos_venv.remote.object_store import SignedFolder
 
-    return SignedFolder(
-        folder=_remote_folder(f"{kind.replace('_', '-')}-v1"),
-        seconds=settings.remote_cache_timeout,
-        limit=settings.limit("artifact_max_bytes"),
-    )
+    return SignedFolder(folder=folder, seconds=seconds, limit=limit)
 
 
 def _has_key() -> bool:

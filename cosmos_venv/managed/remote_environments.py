@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,28 +19,17 @@ FOLDER = "environments-v1"
 _PATIENCE = 600
 
 
-def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
-    """Return the store for a task; None where none is configured, or its key cannot be had now.
-
-    :param warn: gets a line when the key cannot be had.
-    :raises CosmosValueError: naming the setting that is wrong or missing.
-    """
-    if not settings.remote_environment_dir:
-        return None
-    try:
-        return configured_store()
-    except RemoteError as error:
-        warn(f"[cosmos_venv] remote_environment_dir is not used: {error}.")
-        return None
-
-
 def configured_store() -> RemoteStore:
     """Return the store.
 
     :raises CosmosValueError: naming the setting that is wrong or missing.
-    :raises RemoteError: when its key cannot be had now.
+    :raises VirtualenvError: when its key cannot be had now.
     """
-    url, key = settings.remote_environment_dir, signing_key()
+    url = settings.remote_environment_dir
+    try:
+        key = signing_key()
+    except RemoteError as error:
+        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from None
     if not url:
         raise CosmosValueError("[cosmos_venv] remote_environment_dir is empty. Set it to a URL or a path.")
     if not key:
@@ -67,10 +55,7 @@ def store_of_command(*, only_fetches: bool) -> RemoteStore:
     :raises CosmosValueError: naming the setting that is wrong or missing.
     :raises VirtualenvError: when its key cannot be had now.
     """
-    try:
-        store = configured_store()
-    except RemoteError as error:
-        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from None
+    store = configured_store()
     return replace(store, seconds=max(store.seconds, _PATIENCE), may_push=not only_fetches, is_required=only_fetches)
 
 

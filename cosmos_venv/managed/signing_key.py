@@ -11,7 +11,7 @@ from pathlib import Path
 from cosmos_venv import settings
 from cosmos_venv.compat import get_connection, mask_in_logs
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.permissions import trusted_owners
+from cosmos_venv.files.own_files import trusted_owners
 from cosmos_venv.files.read_limits import Limit, open_file
 from cosmos_venv.remote.download_cache import RemoteError
 

@@ -23,7 +23,8 @@ from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
+from cosmos_venv.managed import resolve
+from cosmos_venv.managed.resolve import VirtualenvArguments, kept_directory
 from cosmos_venv.operators import local
 from cosmos_venv.public_names import name_lookup
 
@@ -163,8 +164,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
         """Open the environment and keep it for ``run_subprocess``, which starts its dbt; yield its digest."""
-        from cosmos_venv.managed import resolve
-
         with resolve.managed_environment(
             VirtualenvArguments.of(vars(self)),
             self.kept_directory,
@@ -218,8 +217,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         directory = self.kept_directory
         if self._environment is None or directory is None:
             return ""
-        from cosmos_venv.managed import resolve
-
         return resolve.damage_of(
             self._environment, directory, content=content, cancellation=self._cancellation, report=self.log.info
         )
@@ -236,8 +233,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         :returns: exit code and output of dbt.
         :raises AirflowException: outside of ``run_command``, which prepares the environment.
         """
-        from cosmos_venv.managed import resolve
-
         environment = self._ready
         self.log.info("Using Python binary from virtualenv: %s", environment.python)
         return super().run_subprocess(
@@ -248,8 +243,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         )
 
     def _why_not_started(self, executable: str, error: OSError) -> str:
-        from cosmos_venv.managed import resolve
-
         return resolve.why_not_started(self._ready, error)
 
     def _warm_candidate(self, executable: str) -> WarmCandidate:
@@ -349,7 +342,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     def _virtualenv_lock(self, *, make: bool = False) -> VirtualenvLock:
         # Its imports are for subclasses that lock, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
-        from cosmos_venv.files.permissions import make_directory
+        from cosmos_venv.files.own_files import make_directory
 
         directory = Path(str(self.virtualenv_dir))
         if make:

@@ -29,8 +29,7 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import MEBIBYTE, decoded, utf_8
-from cosmos_venv.files.untrusted import read_plain
+from cosmos_venv.files.read_limits import MEBIBYTE, decoded, read_plain, utf_8
 from cosmos_venv.managed.caches import cache_dir
 from cosmos_venv.plugin.docs_projects import DocsProject
 from cosmos_venv.remote.download_cache import Copy, RemoteError

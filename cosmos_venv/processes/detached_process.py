@@ -20,11 +20,11 @@ from importlib import import_module
 from pathlib import Path
 
 from cosmos_venv import credentials
-from cosmos_venv.files import durable_files
-from cosmos_venv.files.durable_files import age, open_own
+from cosmos_venv.files import own_files
 from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.untrusted import read_plain
+from cosmos_venv.files.own_files import age, open_own
+from cosmos_venv.files.read_limits import read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
@@ -163,15 +163,15 @@ class DetachedWork:
         """Remove the files of earlier processes: a file of another user could not be overwritten."""
         for file in (self.pid_file, self.failure, self.log):
             file.unlink(missing_ok=True)
-        durable_files.sweep_abandoned(self.folder)
+        own_files.sweep_abandoned(self.folder)
 
     def leave_message(self, message: str) -> None:
         """Tell the next caller what went wrong.
 
         :param message: the sentence.
         """
-        with durable_files.replace_atomically(self.failure) as apart:
-            durable_files.write_new(apart, message)
+        with own_files.replace_atomically(self.failure) as apart:
+            own_files.write_new(apart, message)
 
     def progress(self) -> str:
         """Return since when which process is at work: "for 12 s by process 4711"."""
@@ -271,7 +271,7 @@ def main(folder: str, key: str, claim: str, work: str) -> None:
         os.read(is_noted, 1)
         os._exit(0)
     os.setsid()
-    durable_files.write_new(detached.pid_file, str(os.getpid()))
+    own_files.write_new(detached.pid_file, str(os.getpid()))
     os.close(noting)
     # If commands inherited the claim, a command that is still dying would look like a process at work.
     os.set_inheritable(int(claim), False)

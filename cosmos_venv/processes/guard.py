@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 else:
     # ``signal`` and ``socket`` import enum and all that needs, as ``ctypes`` would below: without them the guard starts
     # twice as fast.
@@ -102,37 +102,50 @@ def prctl(option: int, value: int) -> bool:
         return False
 
 
-def parents() -> dict[int, int]:
-    """Return the parent of every process that this process may see: PID -> PID (Linux; empty elsewhere)."""
-    found: dict[int, int] = {}
+def processes() -> dict[int, list[bytes]]:
+    """Return all processes that this process may see, PID -> fields of ``stat_of`` (Linux; empty elsewhere)."""
     try:
         entries = os.listdir("/proc")  # noqa: PTH208 - pathlib would double the guard's start
     except OSError:
-        return found
-    for entry in entries:
-        if not entry.isdigit():
-            continue
-        try:
-            with open(f"/proc/{entry}/stat", "rb") as stat:  # noqa: PTH123 - as above
-                # "pid (name) state ppid": the name may hold blanks and brackets.
-                found[int(entry)] = int(stat.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-    return found
+        return {}
+    return {int(entry): fields for entry in entries if entry.isdigit() and (fields := stat_of(int(entry)))}
+
+
+def stat_of(pid: int) -> list[bytes]:
+    """Return what ``/proc/<pid>/stat`` says of a process behind its name: state, parent, group, session, and so on.
+
+    :param pid: of the process.
+    :returns: no fields when this process can see no process with this number.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123 - as above
+            # "pid (name) state ppid": the name may hold blanks and brackets.
+            return stat.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def descendants() -> list[int]:
     """Return the PIDs of all living processes below this process, the nearest first."""
+    return below([os.getpid()], processes())
+
+
+def below(ancestors: Iterable[int], found: Mapping[int, list[bytes]]) -> list[int]:
+    """Return the PIDs of all processes below some processes, the nearest first.
+
+    :param ancestors: PIDs of the processes.
+    :param found: of ``processes``.
+    """
     children: dict[int, list[int]] = {}
-    for pid, parent in parents().items():
-        children.setdefault(parent, []).append(pid)
-    found: list[int] = []
-    todo = [os.getpid()]
+    for pid, fields in found.items():
+        children.setdefault(int(fields[1]), []).append(pid)
+    descended: list[int] = []
+    todo = list(ancestors)
     while todo:
-        below = children.get(todo.pop(0), [])
-        found += below
-        todo += below
-    return found
+        nearest = children.pop(todo.pop(0), [])
+        descended += nearest
+        todo += nearest
+    return descended
 
 
 def signal_descendants(number: int) -> None:

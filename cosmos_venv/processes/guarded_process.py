@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
-from cosmos_venv.processes.orphans import Session
 
 GUARD_FOLDER = str(Path(guard.__file__).parent)
 """The folder that a guard imports its module from. The import uses the cached byte code where it is current."""
@@ -29,6 +29,11 @@ _START = (
 )
 _END_DEADLINE = guard.KILL_AT + 2.0
 _CHUNK = 65_536
+# Killed processes are gone after some milliseconds. One that waits for a disk may need longer: nobody waits for that.
+_LONGEST_END = 2.0
+_LOOK_AGAIN = 0.005
+_DEAD = (b"Z", b"X")
+_SESSION, _STARTED = 3, 19  # fields of guard.stat_of
 
 _ahead: ContextVar[list[StartedGuard] | None] = ContextVar("cosmos_venv_guard_ahead", default=None)
 
@@ -136,6 +141,85 @@ class CompletedCommand:
 
     returncode: int
     lines: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The session that a guard or a keeper leads, with the processes that are left behind when the guard is killed.
+
+    Each process below a guard is of its session unless it has made a session of its own. While a process of a session
+    lives, the kernel gives the PID of its leader to no new process. So when a process with that PID has another start
+    time, nothing of the session is left.
+
+    :param leader: PID of the guard.
+    :param started: when it started, in ticks since the machine started; None off Linux, or when it was gone.
+    """
+
+    leader: int
+    started: int | None
+
+    @classmethod
+    def of(cls, leader: int) -> Session:
+        """Return the session of a process that leads one.
+
+        :param leader: PID of that process.
+        """
+        fields = guard.stat_of(leader)
+        return cls(leader=leader, started=int(fields[_STARTED]) if fields else None)
+
+    def end(self, *, output: int | None = None) -> None:
+        """Kill what is left of the command, and wait until it is gone, at most two seconds.
+
+        Call it only in the parent of the leader, or in a process that has just lost its connection to the leader: there
+        the PID is still the leader's.
+
+        :param output: a pipe from which this process reads. Other processes that have it open are killed too.
+        """
+        deadline = time.monotonic() + _LONGEST_END
+        while self.kill(output=output) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
+
+    def kill(self, *, output: int | None = None) -> bool:
+        """Kill what is left of the command once, without waiting: safe in a signal handler.
+
+        :param output: as for ``end``.
+        :returns: whether anything was left.
+        """
+        # Listed anew at each call: what is killed may start another process before it dies.
+        processes = guard.processes()
+        if not processes:  # off Linux, where a session cannot be listed
+            with suppress(OSError):
+                os.killpg(self.leader, signal.SIGKILL)
+            return False
+        found = set()
+        leader = processes.get(self.leader)
+        if leader is None or int(leader[_STARTED]) == self.started:
+            found = {pid for pid, fields in processes.items() if int(fields[_SESSION]) == self.leader}
+        if output is not None:
+            pipe = os.fstat(output)
+            # A process that this one has forked may have inherited the pipe.
+            others = processes.keys() - found - {os.getpid(), *guard.below([os.getpid()], processes)}
+            found |= {pid for pid in others if has_open(pid, pipe)}
+        # A zombie keeps its number until its parent has collected it; nothing of it can be killed any more.
+        living = [pid for pid in {*found, *guard.below(found, processes)} if processes[pid][0] not in _DEAD]
+        for pid in living:
+            with suppress(ProcessLookupError, PermissionError):  # it has just ended, or has become another user's
+                os.kill(pid, signal.SIGKILL)
+        return bool(living)
+
+
+def has_open(pid: int, file: os.stat_result) -> bool:
+    """Return whether a process has a file or pipe open; False off Linux, and where this process may not look.
+
+    :param pid: of the process.
+    :param file: status of the file or pipe.
+    """
+    with suppress(OSError):  # it has ended, or is another user's
+        for opened in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(opened.stat(), file):
+                    return True
+    return False
 
 
 class WatchedProcess:

@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import open_own
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still, lease_path
-from cosmos_venv.files.os_errors import naming
+from cosmos_venv.files.own_files import naming, open_own
 
 PREFIX = "cosmos-venv"
 """The beginning of the names of all these folders."""

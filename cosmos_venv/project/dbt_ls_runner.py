@@ -32,9 +32,9 @@ from cosmos_venv.dbt.project_files import (
 from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_broken_file
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
-from cosmos_venv.files.untrusted import content_of
+from cosmos_venv.files.read_limits import content_of
 from cosmos_venv.managed import caches, resolve
-from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
+from cosmos_venv.managed.resolve import VirtualenvArguments, kept_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import prestarted_guard
 from cosmos_venv.project.dbt_ls import ls_arguments

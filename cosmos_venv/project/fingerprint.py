@@ -35,8 +35,7 @@ from cosmos_venv.dbt.project_files import (
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
-from cosmos_venv.files.read_limits import read_file, walk
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import read_file, value_of, walk
 from cosmos_venv.managed import caches
 from cosmos_venv.version import __version__
 

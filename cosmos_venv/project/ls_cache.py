@@ -30,10 +30,10 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.dbt.project_files import digest_of_values
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
-from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.untrusted import packed, unpacked, value_of
+from cosmos_venv.files.own_files import is_private, make_private
+from cosmos_venv.files.read_limits import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOutput, run_dbt_ls

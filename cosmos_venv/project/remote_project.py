@@ -27,9 +27,9 @@ from cosmos_venv import compat, settings
 from cosmos_venv.credentials import mask, remove
 from cosmos_venv.environments.archive import BadArchive, zstd
 from cosmos_venv.exceptions import CosmosLoadDbtException, VirtualenvError
-from cosmos_venv.files.durable_files import age, is_private, make_private, temporary_name
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.own_files import age, is_private, make_private, temporary_name
+from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.inherited_environment import inherited_environment

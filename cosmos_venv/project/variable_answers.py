@@ -14,8 +14,7 @@ from functools import cached_property
 from cosmos_venv.compat import set_variable, variable
 from cosmos_venv.credentials import mask
 from cosmos_venv.dbt.project_files import digest_of_values
-from cosmos_venv.files.read_limits import MEBIBYTE, Limit
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import MEBIBYTE, Limit, value_of
 from cosmos_venv.remote.download_cache import RemoteError
 
 logger = logging.getLogger(__name__)

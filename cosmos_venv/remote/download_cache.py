@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import value_of
 
 T = TypeVar("T")
 

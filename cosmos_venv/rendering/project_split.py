@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from cosmos_venv.compat import dag_to_run, import_time_out_paused, is_typed_command, running_task
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.managed import caches
 from cosmos_venv.project.graph import DbtGraph, link
 from cosmos_venv.project.node import DbtNode

@@ -65,7 +65,7 @@ def test_a_remote_that_takes_nothing_has_failed(remote: Path, key_file: Path, co
         pytest.param({}, "nothing says whose environments may be run here", id="no-key"),
         pytest.param(
             {"remote_key_conn_id": "missing"},
-            "It cannot be used: Airflow does not give the connection 'missing'",
+            "remote_environment_dir cannot be used: Airflow does not give the connection 'missing'",
             id="key",
         ),
     ],

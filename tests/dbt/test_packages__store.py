@@ -16,7 +16,7 @@ import pytest
 from cosmos_venv.dbt import packages
 from cosmos_venv.dbt.packages import PackageStore
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.files.permissions import make_directory
+from cosmos_venv.files.own_files import make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.dbt.harbor import DEADLINE, Project, make_store
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import damage
+from cosmos_venv.environments.maintenance.verification import damage
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from tests.environments.lock_files import package, write_lock_file
 from tests.kit import MakeReady, MakeSpec, OutputOf

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
+from cosmos_venv.environments.maintenance.pruner import read_inventory
+from cosmos_venv.environments.maintenance.verification import damage, verify
 from cosmos_venv.environments.spec import Library
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError

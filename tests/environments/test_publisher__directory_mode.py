@@ -10,7 +10,7 @@ import pytest
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.files.permissions import directory_mode, make_directory
+from cosmos_venv.files.own_files import directory_mode, make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, SetUmask
 

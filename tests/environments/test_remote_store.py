@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.environments import archive
-from cosmos_venv.environments.maintenance.inventory import damage
 from cosmos_venv.environments.maintenance.pruner import retire_damaged
+from cosmos_venv.environments.maintenance.verification import damage
 from cosmos_venv.environments.remote_store import platform_key
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import Environment, EnvironmentStore

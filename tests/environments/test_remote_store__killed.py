@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import damage
+from cosmos_venv.environments.maintenance.verification import damage
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.files.read_limits import sha256_of_file

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
+from cosmos_venv.environments.maintenance.pruner import read_inventory
+from cosmos_venv.environments.maintenance.verification import verify
 from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
 from tests.kit import MakeReady, MakeSpec, SetUmask

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.environments.store import BuildRecord, EnvironmentStore
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.kit import DbtCalls, MakeOperator
@@ -85,7 +85,7 @@ def test_a_failing_installation_fails_with_the_tools_words_and_without_credentia
 ON_AIRFLOW_2 = """
 import json, sys
 from pathlib import Path
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.managed.resolve import managed_environment
 from cosmos_venv.processes.cancellation import Cancellation
 arguments = VirtualenvArguments.of(json.loads(sys.argv[2]))

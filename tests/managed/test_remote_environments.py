@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.managed import resolve
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from tests.kit import DbtCalls, MakeOperator
 from tests.remote_settings import KEY, Configure
 
@@ -123,7 +123,7 @@ def test_a_key_that_cannot_be_had_costs_a_build_and_no_failure(
 
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
 
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "remote_environment_dir is not used" in line]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "remote_environment_dir cannot be used" in line]
     assert message in line
     assert len(dbt_calls()) == 1
     assert not remote.exists()

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.managed import resolve
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import resolve
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.managed.signing_key import signing_key
 from cosmos_venv.remote.download_cache import RemoteError
 from tests.environments.elsewhere import needs_root

@@ -53,13 +53,11 @@ def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments
 
     # Each of them imports a dozen others: a refactoring made importing operators.virtualenv half as dear again.
     for_builds = (
-        "cosmos_venv.environments.store",
-        "cosmos_venv.environments.store",
-        "cosmos_venv.environments.spec",
-        "cosmos_venv.managed.resolve",
+        "cosmos_venv.environments",
+        "cosmos_venv.managed.remote_environments",
         "cosmos_venv.remote.download_cache",
     )
-    assert not modules & {*for_builds}
+    assert not [name for name in modules if name.startswith(for_builds)]
 
 
 def test_the_key_of_journals_and_plans_is_read_without_what_builds_environments() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.files.durable_files import write_new
+from cosmos_venv.files.own_files import write_new
 from cosmos_venv.processes.detached_process import DetachedFailure, DetachedWork
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.run import Schedule

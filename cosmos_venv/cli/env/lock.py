@@ -20,12 +20,12 @@ from cosmos_venv.cli.output import Result, Steps, steps
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.durable_files import replace_atomically, write_new
+from cosmos_venv.files.own_files import replace_atomically, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import WantedEnvironment
-    from cosmos_venv.managed.arguments import VirtualenvArguments
+    from cosmos_venv.managed.resolve import VirtualenvArguments
 
 _DEFAULT = "pylock.toml"
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"  # of the package that a requirement begins with

@@ -12,7 +12,8 @@ from rich.filesize import decimal
 
 from cosmos_venv.cli.env.show import name_of, title
 from cosmos_venv.cli.output import Result, Steps, steps
-from cosmos_venv.environments.maintenance.inventory import StoredBuild, kept, read_inventory, select, verify
+from cosmos_venv.environments.maintenance.pruner import StoredBuild, read_inventory, select
+from cosmos_venv.environments.maintenance.verification import kept, verify
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 

@@ -18,16 +18,10 @@ from rich.filesize import decimal
 from cosmos_venv.cli.output import Result, steps, table_of
 from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.maintenance.inventory import (
-    StoredBuild,
-    Verified,
-    read_inventory,
-    select,
-    verify,
-)
+from cosmos_venv.environments.maintenance.pruner import StoredBuild, read_inventory, select, users_of
+from cosmos_venv.environments.maintenance.verification import Verified, verify
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.processes.orphans import users_of
 
 SHORT = 12  # characters of a digest that people see: enough to tell environments apart
 

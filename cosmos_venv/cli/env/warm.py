@@ -29,7 +29,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import WantedEnvironment
     from cosmos_venv.environments.store import Environment
-    from cosmos_venv.managed.arguments import VirtualenvArguments
+    from cosmos_venv.managed.resolve import VirtualenvArguments
 
 HOW_TO_KEEP = "To keep one, give ExecutionConfig a virtualenv_dir, with ExecutionMode.VIRTUALENV."
 _MOST_AT_ONCE = 4
@@ -213,7 +213,7 @@ def _sources_of(options: argparse.Namespace) -> tuple[list[Path], list[WantedEnv
         has options that none of the sources takes.
     """
     from cosmos_venv.cli.dag_files import WantedEnvironment, dag_files_of
-    from cosmos_venv.managed.arguments import VirtualenvArguments
+    from cosmos_venv.managed.resolve import VirtualenvArguments
 
     given = VirtualenvArguments.of(vars(options))
     dag_files: list[Path] = []

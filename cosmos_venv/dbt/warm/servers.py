@@ -23,10 +23,8 @@ from typing import Any
 
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.files.durable_files import open_own
-from cosmos_venv.files.permissions import is_trusted_path
-from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file
-from cosmos_venv.files.untrusted import content_of, value_of
+from cosmos_venv.files.own_files import is_trusted_path, open_own
+from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, content_of, open_file, value_of
 from cosmos_venv.processes import guard
 from cosmos_venv.version import __version__
 

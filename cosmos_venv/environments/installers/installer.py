@@ -2,6 +2,8 @@
 
 - uv installs where every setting is one that both tools know, else pip. A third installer may be handed down by name
   and command; this module knows nothing else of it.
+- pip reads no configuration file: it gets its settings as variables, without those that would lead an installation
+  somewhere else. uv gets pip's settings as its own flags and variables; a setting that uv does not have is named.
 - No address stands on a command line, which everybody may read. A credential may be user and password, a token in a
   query, or a whole address that nobody can take apart. Requirements go into a requirements file, addresses of indexes
   and proxies into environment variables.
@@ -24,14 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.settings import (
-    for_uv,
-    pip_configuration,
-    pip_variables,
-    unknown_to_uv,
-    uv_configuration,
-)
-from cosmos_venv.environments.requirement_files import InstallOption, local_path
+from cosmos_venv.environments.requirement_files import LISTS, InstallOption, local_path, pip_configuration
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.inherited_environment import inherited_environment
@@ -76,6 +71,46 @@ _BESIDE_A_LOCK_FILE = {"UV_CONSTRAINT": "", "UV_OVERRIDE": ""}
 _GIT = r"git\+(?=https?://)"
 _ISOLATED = "--isolated"  # pip would then ignore our variables too: so pip's configuration is left out instead
 _DEFAULT_INDEX = "the default index"  # pip and uv have the same
+
+# Variables of uv by pip's option. An address may hold a credential, so it is no word of a command line.
+_VARIABLES = {
+    "--index-url": ("UV_DEFAULT_INDEX",),
+    "--extra-index-url": ("UV_EXTRA_INDEX_URL",),
+    "--find-links": ("UV_FIND_LINKS",),
+    "--trusted-host": ("UV_INSECURE_HOST",),
+    "--cert": ("SSL_CERT_FILE",),
+    "--client-cert": ("SSL_CLIENT_CERT",),
+    "--proxy": ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    "--timeout": ("UV_HTTP_TIMEOUT",),
+    "--retries": ("UV_HTTP_RETRIES",),
+}
+_WORDS = {
+    "--no-index": "--no-index",
+    "--upgrade": "--upgrade",
+    "--no-deps": "--no-deps",
+    "--pre": "--prerelease=allow",
+    "--require-hashes": "--require-hashes",
+    "--only-binary": "--only-binary={}",
+    "--no-binary": "--no-binary={}",
+    "--cache-dir": "--cache-dir={}",
+    "--no-cache-dir": "--no-cache",
+}
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
+
+# Options that uv obeys in a requirements file, which uv reads itself. It ignores all others, such as --pre.
+_IN_FILES = frozenset({
+    "--index-url", "--extra-index-url", "--no-index", "--find-links", "--constraint", "--requirement", "--editable",
+    "--no-binary", "--only-binary", "--hash",
+})  # fmt: skip
+
+# Options that do not change what is installed, or that have no effect in a new environment.
+_OF_NO_CONCERN = frozenset({
+    "--no-input", "--progress-bar", "--no-color", "--quiet", "--verbose", "--log", "--debug", "--format",
+    "--disable-pip-version-check", "--no-python-version-warning", "--no-warn-script-location", "--no-warn-conflicts",
+    "--root-user-action", "--exists-action", "--break-system-packages", "--compile", "--no-clean", "--resume-retries",
+    "--ignore-installed", "--force-reinstall", "--upgrade-strategy",
+})  # fmt: skip
+_KNOWN = _OF_NO_CONCERN | _VARIABLES.keys() | _WORDS.keys() | {"--constraint"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,16 +221,6 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
     return _UNLESS_CONFIGURED | kept | _ALWAYS | in_scratch
 
 
-def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Return a home for a user without one, and a cache where that of the home cannot be written: uv would fail."""
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
-    added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
-    cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
-    while not cache.exists():
-        cache = cache.parent
-    return added if os.access(cache, os.W_OK | os.X_OK) else {"UV_CACHE_DIR": str(scratch / "uv-cache"), **added}
-
-
 @dataclass(frozen=True, kw_only=True)
 class InstallArguments:
     """The orders to an installer: command line words, variables, and lines of a requirements file.
@@ -269,6 +294,119 @@ class InstallArguments:
         return credentials.mask(text)
 
 
+def git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return variables with which git logs in, and the lines without user and password.
+
+    git puts the address on a command line of its own, but never a header of its configuration. git reads its
+    configuration from variables since 2.31; an older git finds no login.
+
+    :param lines: requirements or options, some with an address that begins with ``git+https://``.
+    :param environ: the variables that git would get without.
+    """
+    headers: dict[str, str] = {}
+    apart = []
+    for line in lines:
+        users = credentials.found_in(line) if re.search(_GIT, line) else []
+        apart.append(credentials.remove(line) if users else line)
+        if users:
+            address = urlsplit(re.split(_GIT, apart[-1], maxsplit=1)[1].split()[0])
+            user, _, password = users[0].partition(":")
+            login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+            path = address.path.partition("@")[0]
+            headers[f"http.{address.scheme}://{address.netloc}{path}.extraHeader"] = f"Authorization: Basic {login}"
+    if not headers:
+        return {}, apart
+    known = int(environ.get("GIT_CONFIG_COUNT") or 0)
+    variables = {"GIT_CONFIG_COUNT": str(known + len(headers))}
+    for number, (name, value) in enumerate(headers.items(), start=known):
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables, apart
+
+
+def pip_variables(settings: Iterable[InstallOption]) -> dict[str, str]:
+    """Return the variables that tell pip these settings and no others: pip reads no configuration file then.
+
+    :param settings: the settings; later ones take the place of earlier ones, or are added where pip takes a list.
+    """
+    values: dict[str, str] = {}
+    for each in settings:
+        before = values.get(each.name) if each.name in LISTS else None
+        values[each.name] = f"{before} {each.value}" if before else each.value
+    told = {f"PIP_{name[2:].upper().replace('-', '_')}": value for name, value in values.items()}
+    return {"PIP_CONFIG_FILE": os.devnull, **told}
+
+
+def unknown_to_uv(configured: Iterable[InstallOption], given: Iterable[InstallOption]) -> Iterator[str]:
+    """Yield the settings that uv does not have, as texts that name each setting and its origin.
+
+    :param configured: what pip is configured with.
+    :param given: the options of an installation, and those in its requirements files.
+    """
+    constraint = None
+    for setting in configured:
+        if setting.name not in _KNOWN:
+            yield str(setting)
+        constraint = setting if setting.name == "--constraint" else constraint
+    for option in given:
+        known = _IN_FILES if option.origin else _KNOWN | {"--requirement", "--editable"}
+        if option.name not in known:
+            yield str(option)
+        if constraint and option.name in ("--hash", "--require-hashes"):
+            yield f"{constraint} beside hashes: uv wants each constraint pinned with == then"
+
+
+def uv_configuration(environ: Mapping[str, str]) -> Iterator[InstallOption]:
+    """Yield the settings of ``UV_*`` variables, as the options of pip that mean the same.
+
+    :param environ: the variables that uv would read.
+    """
+    for name, variables in _VARIABLES.items():
+        for variable in variables:
+            text = environ.get(variable, "") if variable.startswith("UV_") else ""
+            for value in text.replace(",", " ").split() if name in LISTS else filter(None, [text]):
+                yield InstallOption(name=name, value=value, origin=variable)
+
+
+def for_uv(settings: Iterable[InstallOption], environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the flags and variables of uv for pip's settings.
+
+    :param settings: the settings; later ones of a kind take the place of earlier ones, or are added where pip takes a
+        list.
+    :param environ: the variables that pip would read.
+    """
+    values: dict[str, list[str]] = {}
+    words = []
+    for setting in settings:
+        if setting.name in _WORDS:
+            words.append(_WORDS[setting.name].format(setting.value))
+        values.setdefault(setting.name, []).append(setting.value)
+    # If several indexes have the same version, pip takes it from the last index, and uv from the first one.
+    values["--extra-index-url"] = values.get("--extra-index-url", [])[::-1]
+    values["--proxy"] = [each if "://" in each else f"http://{each}" for each in values.get("--proxy", ())]
+    # pip prefers these variables to --cert. uv reads none of them.
+    bundles = [environ[name] for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    values["--cert"] = [*values.get("--cert", ()), *bundles]
+    variables = {}
+    for name, variables_of in _VARIABLES.items():
+        if found := values.get(name):
+            told = ("," if name == "--find-links" else " ").join(found) if name in LISTS else found[-1]
+            variables.update(dict.fromkeys(variables_of, told))
+    if not any(name in {*environ, *variables} for name in _CERTIFICATES):
+        # pip trusts the certificates of the system too. An older uv knows the second name only.
+        variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    return tuple(dict.fromkeys(words)), variables
+
+
+def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Return a home for a user without one, and a cache where that of the home cannot be written: uv would fail."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
+    while not cache.exists():
+        cache = cache.parent
+    return added if os.access(cache, os.W_OK | os.X_OK) else {"UV_CACHE_DIR": str(scratch / "uv-cache"), **added}
+
+
 def _configuration(spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> list[InstallOption]:
     """Return the settings, as options of pip, that an installer is configured with on this machine."""
     if any(option.name == _ISOLATED for option in spec.all_options):
@@ -334,32 +472,3 @@ def _host(address: str) -> str:
         return _DEFAULT_INDEX
     parts = urlsplit(credentials.remove(address))
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
-
-
-def git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return variables with which git logs in, and the lines without user and password.
-
-    git puts the address on a command line of its own, but never a header of its configuration. git reads its
-    configuration from variables since 2.31; an older git finds no login.
-
-    :param lines: requirements or options, some with an address that begins with ``git+https://``.
-    :param environ: the variables that git would get without.
-    """
-    headers: dict[str, str] = {}
-    apart = []
-    for line in lines:
-        users = credentials.found_in(line) if re.search(_GIT, line) else []
-        apart.append(credentials.remove(line) if users else line)
-        if users:
-            address = urlsplit(re.split(_GIT, apart[-1], maxsplit=1)[1].split()[0])
-            user, _, password = users[0].partition(":")
-            login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-            path = address.path.partition("@")[0]
-            headers[f"http.{address.scheme}://{address.netloc}{path}.extraHeader"] = f"Authorization: Basic {login}"
-    if not headers:
-        return {}, apart
-    known = int(environ.get("GIT_CONFIG_COUNT") or 0)
-    variables = {"GIT_CONFIG_COUNT": str(known + len(headers))}
-    for number, (name, value) in enumerate(headers.items(), start=known):
-        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables, apart

@@ -21,7 +21,7 @@ from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers.installer import InstallArguments, choose_installer, installer_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
-from cosmos_venv.files.durable_files import write_new
+from cosmos_venv.files.own_files import write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder

@@ -1,1 +1,1 @@
-"""The maintenance of a store: its inventory, and the removal of builds that are too many, damaged or left over."""
+"""The maintenance of a store: its builds listed, held against their records, and removed."""

@@ -1,4 +1,4 @@
-"""The removal of builds: builds beyond the limits, damaged builds, and the remains of dead builders.
+"""The builds of a store: listed, and removed where they are beyond the limits, damaged, or left by dead builders.
 
 No build goes that is in use, or that a task is about to use. A build is retired under the lock of its directory and
 under its exclusive lease, which is kept until the folder is deleted. The deletion needs no lock: builders must not wait
@@ -9,24 +9,126 @@ deletes.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
-from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
-from cosmos_venv.environments.store import DETACHED, EnvironmentStore, digest_of
+from cosmos_venv.environments.store import DETACHED, BuildRecord, EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files import durable_files
-from cosmos_venv.files.kernel_lock import Lease, lease_path
+from cosmos_venv.files import own_files
+from cosmos_venv.files.kernel_lock import Lease, is_in_use, lease_path
+from cosmos_venv.files.own_files import age
+from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import detached_works_in
+from cosmos_venv.processes.guarded_process import has_open
 
 Report = Callable[[str], None]
 DAY = 86_400
+_BLOCK = 512  # the unit of st_blocks on every file system
+
+# ready: a record names it. old: a newer build is ready, and tasks still use this one. building: a builder is at work.
+# leftover: it belongs to a process that has ended.
+BuildState = Literal["ready", "old", "building", "leftover"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBuild:
+    """One build, as one look saw it.
+
+    :param name: ``<digest>-<suffix>``.
+    :param path: its folder, which may be gone.
+    :param state: what has become of it.
+    :param is_in_use: whether a process has its lease; None when this process cannot know.
+    :param last_used: seconds since the epoch: when a task last took its lease (to the minute), or it was built.
+    :param record: of a build that is ready; None of any other.
+    :param may_be_open: as for ``EnvironmentStore``.
+    """
+
+    name: str
+    path: Path
+    state: BuildState
+    is_in_use: bool | None
+    last_used: float | None
+    record: BuildRecord | None = None
+    may_be_open: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest of its spec, 64 hexadecimal digits."""
+        return digest_of(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The part of its name that tells it from other builds of its digest: 8 hexadecimal digits."""
+        return self.name.partition("-")[2]
+
+    @property
+    def engine(self) -> str:
+        """The kind of its dbt, by its record: ``python`` or ``native``; empty where no record says it."""
+        return self.record.provides.get("engine", "") if self.record else ""
+
+    @cached_property
+    def bytes_on_disk(self) -> int:
+        """Bytes on disk of its files and directories."""
+        return _bytes_on_disk(self.path)
+
+
+def read_inventory(store: EnvironmentStore) -> list[StoredBuild]:
+    """Return all builds of a store, by digest and state; none when nothing was ever built there.
+
+    :param store: the directory that is looked at.
+    :raises VirtualenvError: when the directory cannot be read.
+    :raises CosmosValueError: when ``virtualenv_dir`` is a file, or is not there.
+    """
+    with store.errors_name_the_directory():
+        if not os.path.lexists(store.directory):
+            raise CosmosValueError(f"virtualenv_dir: there is no directory {store.directory}. Give the path of one.")
+        try:
+            names = store.names()
+        except FileNotFoundError:
+            return []
+        records = {digest: store.published(digest) for digest in names if "-" not in digest}
+        builds = {name for name in names if "-" in name} | {record.build for record in records.values() if record}
+        found = [_stored(store, store.root / name, records.get(name.partition("-")[0])) for name in builds]
+    return sorted(found, key=lambda each: (each.digest, each.state != "ready", each.name))
+
+
+def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
+    """Return the builds of one digest, or a single build.
+
+    :param builds: those among which is chosen.
+    :param text: a digest, the first characters of one, or ``<digest>-<suffix>``.
+    :raises CosmosValueError: when it fits none, or several digests.
+    """
+    digest, _, suffix = text.partition("-")
+    fitting = [each for each in builds if each.digest.startswith(digest) and each.suffix.startswith(suffix)]
+    digests = sorted({each.digest for each in fitting})
+    if text and len(digests) == 1:
+        return fitting
+    if not digests or not text:
+        raise CosmosValueError(f"DIGEST {text!r} fits no environment of this directory: see cosmos-venv env list.")
+    raise CosmosValueError(
+        f"DIGEST {text!r} fits {', '.join(each[:12] for each in digests)}: give more characters of one."
+    )
+
+
+def users_of(build: Path) -> list[int]:
+    """Return the PIDs that have the build's lease open, so far as this process may see them (Linux; empty elsewhere).
+
+    :param build: the directory.
+    """
+    with suppress(OSError):
+        lease = lease_path(build).stat()
+        return sorted(pid for pid in guard.processes() if pid != os.getpid() and has_open(pid, lease))
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,11 +250,11 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
     count = len(ready)
     size = sum(each.bytes_on_disk for each in ready) if limits.max_bytes else 0
     for each in ready:
-        age = now - _last_used(each)
-        if each.is_in_use or age < limits.min_age:
+        unused = now - _last_used(each)
+        if each.is_in_use or unused < limits.min_age:
             continue
-        if limits.max_age and age > limits.max_age:
-            reason = f"it was last used {age / DAY:.0f} days ago"
+        if limits.max_age and unused > limits.max_age:
+            reason = f"it was last used {unused / DAY:.0f} days ago"
         elif limits.max_count and count > limits.max_count:
             reason = f"there are more than {limits.max_count} environments"
         elif limits.max_bytes and size > limits.max_bytes:
@@ -185,16 +287,6 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
     return going if is_retired else replace(going, obstacle="it is in use, or has just been used")
 
 
-def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
-    with store.errors_name_the_directory():
-        store.judge()  # builds to delete are found by their names in this directory
-    return read_inventory(store)
-
-
-def _last_used(stored: StoredBuild) -> float:
-    return stored.last_used or 0.0
-
-
 def retire(
     store: EnvironmentStore, build: Path, after_release: ExitStack, report: Report, *, used_until: float | None = None
 ) -> bool:
@@ -225,16 +317,6 @@ def retire(
     return True
 
 
-def _withdraw(store: EnvironmentStore, build: Path) -> None:
-    """Unlink the record that names a build: no task finds the build any more. Tasks that use the build keep it.
-
-    A record that names another build stays.
-    """
-    record = store.published(digest_of(build))
-    if record is not None and record.build == build.name:
-        store.record_file(record.digest).unlink(missing_ok=True)
-
-
 def retire_damaged(
     store: EnvironmentStore, build: Path, *, max_tries: int, cancellation: Cancellation, report: Report
 ) -> None:
@@ -259,14 +341,6 @@ def retire_damaged(
             _withdraw(store, build)
 
 
-def _delete(build: Path, lease: Lease, report: Report) -> None:
-    """Delete the folder of a retired build, and its lease. What cannot be deleted is left to the next sweep."""
-    with closing(lease), reporting_failed_removal(build, report):
-        if os.path.lexists(build):
-            shutil.rmtree(build)
-        lease_path(build).unlink(missing_ok=True)
-
-
 def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> None:
     """Remove the leftovers of dead builders and pruners. A leftover that cannot be removed stays, with a line.
 
@@ -282,7 +356,7 @@ def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> 
             retire(store, build, after_release, report)
     for left in _left_apart(store, report):
         with reporting_failed_removal(left, report):
-            durable_files.remove_temporary(left)
+            own_files.remove_temporary(left)
     for work in detached_works_in(store.root / DETACHED):
         with reporting_failed_removal(work.claim_file, report):
             work.sweep()
@@ -300,13 +374,6 @@ def unpublished(store: EnvironmentStore) -> list[Path]:
     return [store.root / name for name in sorted(names) if "-" in name and name not in named]
 
 
-def _left_apart(store: EnvironmentStore, report: Report) -> Iterator[Path]:
-    yield from store.directory.glob(f".{LOCK_FILENAME}.*")
-    for folder in (store.root, store.directory / "bin"):
-        with reporting_failed_removal(folder, report):  # a bin may be another user's, mode 0700
-            yield from durable_files.abandoned(folder, seconds=0)
-
-
 @contextmanager
 def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
     """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
@@ -318,3 +385,83 @@ def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
         yield
     except (OSError, VirtualenvError, CosmosValueError) as error:
         report(f"{left} is left over and cannot be removed: {error}.")
+
+
+def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) -> StoredBuild:
+    # Only where the folder exists: a builder that has not made it yet may be taking its lease at this instant.
+    in_use = is_in_use(build) if build.is_dir() else False
+    record_file = store.record_file(digest_of(build))
+    state: BuildState = "leftover"
+    if record is not None and record.build == build.name:
+        state = "ready"
+    elif in_use:
+        # The modification time of a folder is about the time at which its build began.
+        began, was_published = _last_use(build), _last_use(record_file)
+        state = "old" if began and was_published and began < was_published else "building"
+    is_ready = state == "ready"
+    return StoredBuild(
+        name=build.name,
+        path=build,
+        state=state,
+        is_in_use=in_use,
+        last_used=_last_use(lease_path(build), *([record_file] if is_ready else []), build),
+        record=record if is_ready else None,
+        may_be_open=store.may_be_open,
+    )
+
+
+def _last_use(*paths: Path) -> float | None:
+    """Return the modification time of the first path that exists; a time more than a day ahead does not count."""
+    for path in paths:
+        try:
+            modified = path.lstat().st_mtime
+        except OSError:
+            continue
+        if math.isfinite(age(modified)):
+            return modified
+    return None
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    """Return the bytes on disk of a directory and all below it, as far as this user may look, and nothing vanishes."""
+    total = 0
+    for here, folders, files in os.walk(folder):
+        for name in (".", *files, *(each for each in folders if os.path.islink(f"{here}/{each}"))):  # noqa: PTH114
+            with suppress(OSError):
+                total += os.lstat(f"{here}/{name}").st_blocks * _BLOCK
+    return total
+
+
+def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
+    with store.errors_name_the_directory():
+        store.judge()  # builds to delete are found by their names in this directory
+    return read_inventory(store)
+
+
+def _last_used(stored: StoredBuild) -> float:
+    return stored.last_used or 0.0
+
+
+def _withdraw(store: EnvironmentStore, build: Path) -> None:
+    """Unlink the record that names a build: no task finds the build any more. Tasks that use the build keep it.
+
+    A record that names another build stays.
+    """
+    record = store.published(digest_of(build))
+    if record is not None and record.build == build.name:
+        store.record_file(record.digest).unlink(missing_ok=True)
+
+
+def _delete(build: Path, lease: Lease, report: Report) -> None:
+    """Delete the folder of a retired build, and its lease. What cannot be deleted is left to the next sweep."""
+    with closing(lease), reporting_failed_removal(build, report):
+        if os.path.lexists(build):
+            shutil.rmtree(build)
+        lease_path(build).unlink(missing_ok=True)
+
+
+def _left_apart(store: EnvironmentStore, report: Report) -> Iterator[Path]:
+    yield from store.directory.glob(f".{LOCK_FILENAME}.*")
+    for folder in (store.root, store.directory / "bin"):
+        with reporting_failed_removal(folder, report):  # a bin may be another user's, mode 0700
+            yield from own_files.abandoned(folder, seconds=0)

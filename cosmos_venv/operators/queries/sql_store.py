@@ -16,7 +16,7 @@ from cosmos_venv import compat, settings
 from cosmos_venv.dbt.bigquery.refusals import NO_SQL_STORE
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files import untrusted
+from cosmos_venv.files import read_limits
 from cosmos_venv.io import entries_of, map_index, write_to
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
     if settings.upload_sql_to_xcom:
         for unique_id, content in contents.items():
-            context["ti"].xcom_push(key=unique_id, value=untrusted.packed(content))
+            context["ti"].xcom_push(key=unique_id, value=read_limits.packed(content))
         return
     folder = _folder(context, context["ti"].task_id)
     for unique_id, content in contents.items():
@@ -63,13 +63,13 @@ def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) ->
     if settings.upload_sql_to_xcom:
         ti: Any = context["ti"]
         text = compat.xcom(unique_id, dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index)
-        content = untrusted.unpacked(text)
+        content = read_limits.unpacked(text)
     else:
         content = None
         path = _folder(context, task_id) / f"{unique_id}{_ENDING}"
         with suppress(FileNotFoundError), path.open("rb") as file:
-            content = file.read(untrusted.SMALL.most + 1)
-    if (model := untrusted.value_of(content, CompiledModel)) is None:
+            content = file.read(read_limits.SMALL.most + 1)
+    if (model := read_limits.value_of(content, CompiledModel)) is None:
         raise LookupError(f"There is no SQL of {unique_id} in this run. Clear the task {task_id} too: it compiles it.")
     return model
 

@@ -35,8 +35,8 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import FAILED, NodeEvent, NodeOutcome
-from cosmos_venv.files.durable_files import is_private, make_private, open_own
-from cosmos_venv.files.untrusted import SMALL
+from cosmos_venv.files.own_files import is_private, make_private, open_own
+from cosmos_venv.files.read_limits import SMALL
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import caches
 from cosmos_venv.operators.run.journal_record import (

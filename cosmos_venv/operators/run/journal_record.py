@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import msgspec
 
 from cosmos_venv.dbt.log_lines import SUCCESS, NodeOutcome
-from cosmos_venv.files import untrusted
-from cosmos_venv.files.durable_files import is_private
+from cosmos_venv.files import read_limits
+from cosmos_venv.files.own_files import is_private
 from cosmos_venv.managed import caches
 
 LONGEST_TEXT = 65_536
@@ -107,7 +107,7 @@ def line_of(text: str | bytes) -> Line:
 
     :param text: of the line.
     """
-    return untrusted.value_of(text, Line) or Line()
+    return read_limits.value_of(text, Line) or Line()
 
 
 def packed(key: str, record: TryRecord) -> str:
@@ -116,7 +116,7 @@ def packed(key: str, record: TryRecord) -> str:
     :param key: of the journal, so that the text does not pass for the record of another journal.
     :param record: of a try.
     """
-    return untrusted.packed(msgspec.json.encode((key, record)))
+    return read_limits.packed(msgspec.json.encode((key, record)))
 
 
 def unpacked(key: str, text: object) -> TryRecord | None:
@@ -125,7 +125,7 @@ def unpacked(key: str, text: object) -> TryRecord | None:
     :param key: of the journal.
     :param text: of an XCom, which anybody could have written.
     """
-    found, record = untrusted.value_of(untrusted.unpacked(text), tuple[str, TryRecord]) or ("", None)
+    found, record = read_limits.value_of(read_limits.unpacked(text), tuple[str, TryRecord]) or ("", None)
     return record if found == key else None
 
 
@@ -193,7 +193,7 @@ class JournalFiles:
 
     def _read_file(self, file: Path) -> bool:
         start = self._read_to
-        while (found := untrusted.whole_lines(file, self._read_to))[0]:
+        while (found := read_limits.whole_lines(file, self._read_to))[0]:
             lines, self._read_to = found
             for text in lines:
                 self._take(line_of(text))

@@ -22,7 +22,7 @@ from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
-from cosmos_venv.files.untrusted import packed
+from cosmos_venv.files.read_limits import packed
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.journal_record import rows_of
 

@@ -18,7 +18,7 @@ from cosmos_venv.constants import ONLY_TESTS, SELECT_TASK_ID, TASK_TESTS, TEST_I
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos, selected_with
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.files.yaml_files import load_yaml
 
 XCOM = "dbt_selection"

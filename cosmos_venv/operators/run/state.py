@@ -25,7 +25,7 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import is_private, make_private, replace_atomically, sweep_abandoned
+from cosmos_venv.files.own_files import is_private, make_private, replace_atomically, sweep_abandoned
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
 from cosmos_venv.io import write_to
 from cosmos_venv.managed import caches

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
-from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported
-from cosmos_venv.files.untrusted import content_of, value_of
+from cosmos_venv.files.own_files import make_private
+from cosmos_venv.files.read_limits import content_of, value_of
 from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
 

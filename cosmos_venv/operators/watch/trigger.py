@@ -15,7 +15,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos_venv.dbt.failure_kinds import kinds_of
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_record import LONGEST_TEXT, JournalFiles, TryRecord, rows_of
 from cosmos_venv.operators.run.retries import judged

@@ -21,7 +21,7 @@ import msgspec
 
 from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask, upstream_of
 from cosmos_venv.rendering.task_arguments import project_name

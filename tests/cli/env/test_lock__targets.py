@@ -9,7 +9,7 @@ import pytest
 from cosmos_venv.cli.dag_files import WantedEnvironment
 from cosmos_venv.cli.env import lock
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 
 DAGS = Path("/dags")
 

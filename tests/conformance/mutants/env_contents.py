@@ -100,7 +100,7 @@ class KeepsOneSet(DoesOtherwise):
     def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if operator.kept_directory is not None:
-            own = part("managed.arguments").VirtualenvArguments.of(vars(operator)).spec().digest
+            own = part("managed.resolve").VirtualenvArguments.of(vars(operator)).spec().digest
             for record in operator.kept_directory.glob("envs-*/*.json"):
                 if record.stem != own:
                     record.unlink()

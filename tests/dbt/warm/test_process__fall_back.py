@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,11 @@ def enough(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.most = 1
 
 
+def another_system(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without ``/proc``, which shows the umask: nothing there may be read."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+
 @pytest.mark.parametrize(
     ("prepare", "reason", "words"),
     [
@@ -71,6 +77,7 @@ def enough(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(variable, "variable", "HUB_OF_HARBORS", id="variable"),
         pytest.param(no_program, "binary", "no Python program", id="no-python"),
         pytest.param(enough, "enough", "1 servers", id="enough"),
+        pytest.param(another_system, "system", "only Linux is served", id="another-system"),
     ],
 )
 def test_the_command_runs_once_all_the_same(

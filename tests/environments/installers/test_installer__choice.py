@@ -14,8 +14,9 @@ from cosmos_venv.environments.installers.installer import (
     InstallerPreference,
     choose_installer,
     installer_environment,
+    pip_variables,
 )
-from cosmos_venv.environments.installers.settings import pip_configuration, pip_variables
+from cosmos_venv.environments.requirement_files import pip_configuration
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 

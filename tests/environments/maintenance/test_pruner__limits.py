@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import BuildState, StoredBuild
-from cosmos_venv.environments.maintenance.pruner import DAY, PruneLimits, choose
+from cosmos_venv.environments.maintenance.pruner import DAY, BuildState, PruneLimits, StoredBuild, choose
 from cosmos_venv.exceptions import CosmosValueError
 
 NOW = 1_000_000_000.0

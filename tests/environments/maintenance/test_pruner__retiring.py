@@ -10,6 +10,7 @@ import pytest
 
 from cosmos_venv.environments.maintenance.pruner import retire, retire_damaged
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeReady, MakeSpec
@@ -33,6 +34,19 @@ def test_a_damaged_build_is_found_no_more_and_stays_for_those_who_use_it(
     assert make_ready(tmp_path, make_spec()).path != used.path
     assert used.python.exists()
     used.close()
+
+
+def test_a_build_that_fails_in_place_of_a_damaged_one_is_tried_once(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    damaged = make_ready(tmp_path, make_spec()).path
+    retire_damage(EnvironmentStore(tmp_path), damaged)
+    lines: list[str] = []
+
+    with pytest.raises(VirtualenvBuildError, match="installed but does not work"):
+        make_ready(tmp_path, make_spec(check="raise SystemExit(1)"), lines=lines)
+
+    assert len([line for line in lines if line.startswith("Creating the virtualenv")]) == 1
 
 
 def test_a_build_that_has_taken_the_place_of_a_damaged_one_stays(

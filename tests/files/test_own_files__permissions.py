@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.permissions import judge, make_directory
+from cosmos_venv.files.own_files import judge, make_directory
 from tests.environments.elsewhere import REPOSITORY, as_user, needs_root, require_open_checkout
 
 _PR_SET_DUMPABLE, _CLONE_NEWUSER = 4, 0x10000000
@@ -132,7 +132,7 @@ def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation
 IN_A_NAMESPACE = """
 import ctypes, errno, os, sys
 from pathlib import Path
-from cosmos_venv.files.permissions import judge
+from cosmos_venv.files.own_files import judge
 
 store, user, dumpable, new_user_namespace = sys.argv[1], *map(int, sys.argv[2:])
 libc = ctypes.CDLL(None, use_errno=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
+from cosmos_venv.environments.maintenance.pruner import StoredBuild, read_inventory, select
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.kernel_lock import Lease, lease_path
@@ -38,7 +38,7 @@ def test_a_build_in_use_is_told_so_and_again_when_it_is_not(
 
 
 def test_looking_is_no_use(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge) -> None:
-    from cosmos_venv.environments.maintenance.inventory import verify
+    from cosmos_venv.environments.maintenance.verification import verify
 
     lease = lease_path(make_ready(tmp_path, make_spec()).path)
     set_age(lease, 1000)
@@ -100,7 +100,8 @@ def test_a_digest_is_known_by_its_first_characters(tmp_path: Path) -> None:
 LOOK = """
 import json, os, sys
 from pathlib import Path
-from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
+from cosmos_venv.environments.maintenance.pruner import read_inventory
+from cosmos_venv.environments.maintenance.verification import verify
 from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError

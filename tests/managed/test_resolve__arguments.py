@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.environments.spec import Library
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import VirtualenvArguments
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files import durable_files
+from cosmos_venv.files import own_files
 from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
@@ -28,8 +28,8 @@ def file(tmp_path: Path) -> Path:
 def test_what_is_no_plain_file_is_not_opened_and_not_waited_for(file: Path, kind: str, flags: int) -> None:
     plant(file, kind)
 
-    with pytest.raises(durable_files.OddFile, match=rf"it is a link, .* that is no plain file: '{file}'"):
-        durable_files.open_own(file, flags)
+    with pytest.raises(own_files.OddFile, match=rf"it is a link, .* that is no plain file: '{file}'"):
+        own_files.open_own(file, flags)
 
 
 @pytest.mark.parametrize(("mode", "umask", "expected"), [(0o644, 0, 0o644), (0o755, 0, 0o755), (0o644, 0o077, 0o600)])
@@ -38,7 +38,7 @@ def test_a_umask_can_only_take_permissions_away(
 ) -> None:
     set_umask(umask)
 
-    durable_files.write_new(file, "ours", mode)
+    own_files.write_new(file, "ours", mode)
 
     assert stat.S_IMODE(file.stat().st_mode) == expected
 
@@ -56,13 +56,13 @@ def test_a_file_dated_far_ahead_is_older_than_any(
 ) -> None:
     monkeypatch.setattr("time.time", lambda: 1e9)
 
-    assert durable_files.age(1e9 + modified) == expected
+    assert own_files.age(1e9 + modified) == expected
 
 
 def test_what_is_made_apart_takes_its_place_in_one_step(file: Path) -> None:
     file.write_text("old")
 
-    with durable_files.replace_atomically(file) as apart:
+    with own_files.replace_atomically(file) as apart:
         apart.write_text("new")
         seen = file.read_text()
 
@@ -74,7 +74,7 @@ def test_an_error_leaves_the_old_one_and_nothing_else(file: Path, make: Callable
     file.write_text("old")
 
     def be_interrupted() -> None:
-        with durable_files.replace_atomically(file) as apart:
+        with own_files.replace_atomically(file) as apart:
             make(apart)
             raise KeyboardInterrupt
 
@@ -97,7 +97,7 @@ def test_what_killed_processes_left_goes_after_an_hour(tmp_path: Path, name: str
     then = time.time() - seconds
     os.utime(tmp_path / name, (then, then))
 
-    durable_files.sweep_abandoned(tmp_path)
+    own_files.sweep_abandoned(tmp_path)
 
     assert (tmp_path / name).exists() is stays
 
@@ -108,8 +108,8 @@ def test_whose_lock_keeps_others_out_takes_also_what_lies_ahead_of_its_clock(tmp
     ahead = time.time() + 600
     os.utime(left, (ahead, ahead))
 
-    assert durable_files.abandoned(tmp_path) == []
-    assert durable_files.abandoned(tmp_path, seconds=0) == [left]
+    assert own_files.abandoned(tmp_path) == []
+    assert own_files.abandoned(tmp_path, seconds=0) == [left]
 
 
 def test_what_others_could_write_to_loses_that_permission(tmp_path: Path) -> None:
@@ -119,6 +119,6 @@ def test_what_others_could_write_to_loses_that_permission(tmp_path: Path) -> Non
     for path in (module, module.parent):
         path.chmod(0o777)
 
-    durable_files.shut_out_others(tmp_path)
+    own_files.shut_out_others(tmp_path)
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (module, module.parent)] == [0o755, 0o755]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.installers.settings import pip_configuration
+from cosmos_venv.environments.requirement_files import pip_configuration
 from cosmos_venv.exceptions import CosmosValueError
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cosmos_venv.processes.guard import readable
-from cosmos_venv.processes.orphans import Session
+from cosmos_venv.processes.guarded_process import Session
 from tests.waiting import DEADLINE
 
 
