@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import assets, compat, settings
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import NODES_XCOM
-from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeOutcome
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
@@ -37,6 +37,7 @@ _LOOKING = ("source", "freshness")
 """The command that gives the assets of sources, where that is asked for."""
 
 PRODUCER = "urn:cosmos-venv"
+_MOST_ROWS = 500  # of an XCom that is pushed although nobody has asked for it
 
 
 def require_place_for(task: Any) -> None:
@@ -120,8 +121,8 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
         yield partial(_push_run_results, run, command.artifacts)
     if task.run_artifacts is not None:
         yield partial(_keep_part, run, command.artifacts)
-    if task.push_node_rows and run.on_node is None:  # the table of a batch has more
-        yield partial(_push_node_rows, run, command.artifacts)
+    if task.push_node_rows and run.on_node is None:  # a batch has pushed its rows, and has more
+        yield partial(push_rows, run, command.artifacts.outcomes(), command.artifacts)
     # The last step: a user's callback may take long, or fail.
     given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
@@ -168,15 +169,29 @@ def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
     run.context["ti"].xcom_push(key="run_results", value=packed(text.encode()))
 
 
-def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
-    found = rows_with_sql(run, artifacts.outcomes(), artifacts)
-    # The task that reads them cannot mask the secrets of this task.
-    rows = [{**row, "message": compat.masked(row["message"]), "started": run.how_started} for row in found]
-    if rows:
-        run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+def push_rows(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> None:
+    """Push the outcomes of nodes as an XCom of the task, failures first. An error is a warning: dbt has done its work.
+
+    For the table of the whole run, each row has how dbt was started. Otherwise, only the first rows are pushed.
+
+    :param run: the run.
+    :param outcomes: by unique id.
+    :param artifacts: the artifacts that dbt has left.
+    """
+    rows = sorted(_rows_with_sql(run, outcomes, artifacts), key=lambda row: row["status"] in DONE_STATUSES)
+    if run.task.push_node_rows:
+        # The task that reads them cannot mask the secrets of this task.
+        rows = [{**row, "message": compat.masked(row["message"]), "started": run.how_started} for row in rows]
+    else:
+        rows = rows[:_MOST_ROWS]
+    try:
+        if rows and "ti" in run.context:
+            run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises
+        run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
-def rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
+def _rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
     """The outcomes of nodes as the value of an XCom, with ``compiled_path`` for failed and warned nodes with SQL.
 
     The path is the URL of the upload, or the file in a target folder of the user. Else the file is deleted with the
