@@ -53,15 +53,6 @@ class Lineage:
     outlets: tuple[str, ...] = ()
 
 
-class _Result(msgspec.Struct):
-    unique_id: str
-    status: str
-
-
-class _RunResults(msgspec.Struct):
-    results: list[_Result]
-
-
 class _DependsOn(msgspec.Struct):
     nodes: list[str] | None = None
 
@@ -111,18 +102,17 @@ class _Manifest(msgspec.Struct):
         return msgspec.json.decode(raw, type=_Node)
 
 
-def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ()) -> Lineage:
+def lineage(statuses: Mapping[str, str], manifest: str, updated_before: Iterable[str] = ()) -> Lineage:
     """Return what an invocation has read and written. A node that failed has done neither.
 
-    :param run_results: text of ``run_results.json``.
+    :param statuses: dbt's status of each node that ran, by unique id.
     :param manifest: text of ``manifest.json``.
     :param updated_before: unique ids of nodes that earlier tries of the task have updated; those that the manifest does
         not know are left out.
-    :raises msgspec.DecodeError: when a text is no such artifact.
+    :raises msgspec.DecodeError: when the text is no such artifact.
     :raises CosmosValueError: when the manifest lacks a node that ran.
     """
-    results = msgspec.json.decode(run_results, type=_RunResults).results
-    done = [each.unique_id for each in results if each.status == "success" and each.unique_id.startswith(_BUILT)]
+    done = [each for each, status in statuses.items() if status == "success" and each.startswith(_BUILT)]
     known = msgspec.json.decode(manifest, type=_Manifest)
     done += [each for each in updated_before if each.startswith(_BUILT) and each in known.nodes and each not in done]
     nodes = [known.node(unique_id) for unique_id in done]

@@ -310,15 +310,15 @@ def asset_uris(where: str, names: Iterable[str]) -> list[str]:
 
 
 def _lineage(run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
-    run_results, manifest = (artifacts.text(name) for name in ("run_results.json", "manifest.json"))
-    if run_results is None or manifest is None:
+    manifest = artifacts.text("manifest.json")
+    if manifest is None or not artifacts.show_nodes:
         run.task.log.warning(
-            "The assets of this task are not known: dbt has written no %s. Drop --no-write-json, or say "
-            "emit_datasets=False.",
-            "run_results.json" if run_results is None else "manifest.json",
+            "The assets of this task are not known: dbt has written no results, or no manifest.json. Drop "
+            "--no-write-json, or say emit_datasets=False."
         )
         return assets.Lineage()
-    return assets.lineage(run_results, manifest, run.updated_before)
+    statuses = {each: found.status for each, found in artifacts.outcomes().items()}
+    return assets.lineage(statuses, manifest, run.updated_before)
 
 
 def _namespace(task: Any, command: DbtCommand) -> str | None:
