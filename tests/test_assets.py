@@ -89,6 +89,7 @@ SOURCES = {
     name: {**node(name), "alias": None, "source_name": "raw", "identifier": "elsewhere"}
     for name in ("source.harbor.raw.ships", "source.harbor.raw.ports")
 }
+LACKS_A_PARENT = json.dumps({"nodes": NODES, "sources": {}})
 STATUSES = {
     SEED: "success",
     "model.harbor.staging": "success",
@@ -116,7 +117,7 @@ def run_results(statuses: dict[str, str], **arguments: str) -> str:
 
 
 def test_what_succeeded_is_written_and_what_it_depends_on_is_read() -> None:
-    found = lineage(STATUSES, manifest())
+    found = lineage({**STATUSES, "model.harbor.renamed_since": "success"}, manifest())
 
     assert found == Lineage(
         inlets=("harbor.main.ships", "harbor.Ships of 2026", "harbor.main.ports", "main.fleet"),
@@ -141,7 +142,7 @@ def test_tests_give_nothing_and_models_without_a_relation_are_not_read() -> None
 @pytest.mark.parametrize(
     ("artifact", "words"),
     [
-        pytest.param('{"nodes": {}}', "manifest.json has no model.harbor.fleet", id="lacks-the-node"),
+        pytest.param(LACKS_A_PARENT, "manifest.json has no source.harbor.raw.ports", id="lacks-what-a-node-reads"),
         pytest.param("[]", "Expected `object`", id="is-none"),
     ],
 )

@@ -26,8 +26,9 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.operators.run.batch import LeaveOut
+    from cosmos_venv.operators.run.batch import Outcomes
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
+    from cosmos_venv.operators.run.run_steps import Look
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -101,12 +102,11 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        run = self._dbt_run(cmd, env, context, **kwargs)
-        return cast("FullOutputSubprocessResult", run_batch(run, self._leave_out(context)))
+        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
 
-    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
-        """A callable that tells, before the build, which nodes dbt must not build; None: dbt builds all nodes."""
-        return None
+    def _leave_out(self, context: Context | Mapping[str, Any], look: Look) -> Outcomes:
+        """Called before the build. Returns the outcomes of nodes that dbt must not build, and of sources."""
+        return {}
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,15 +37,11 @@ _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
-LeaveOut = Callable[[Look], Outcomes]
-"""Returns outcomes of nodes that dbt must not build, and of sources. It may run another dbt command first."""
 
-
-def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
+def run_batch(run: DbtRun) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
-    :param leave_out: asked before the build which nodes dbt must not build; None: all are built.
     :returns: dbt's result.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: for the same reasons, where dbt ran in this process.
@@ -61,24 +57,13 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     before = done_before(task, journal.earlier())
     journal.begin(before)
 
-    def command_for(nodes: Iterable[str]) -> list[str]:
+    def choose(look: Look) -> list[str] | None:
+        nodes = _without(task._leave_out(run.context, look), task.nodes, journal, before)
         words = [*run.command, "--select", *dict.fromkeys(task.nodes[each] for each in nodes)]
         if run.mode is InvocationMode.SUBPROCESS:
             # dbt 2 refuses a flag that is given twice.
             words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
-        return words
-
-    def choose(look: Look) -> list[str] | None:
-        nodes = _without(leave_out(look) if leave_out is not None else {}, task.nodes, journal, before)
-        return command_for(nodes) if nodes else None
-
-    whole = replace(
-        run,
-        command=command_for(each for each in task.nodes if each not in before),
-        on_node=journal.note,
-        on_tick=journal.write_copies,
-        updated_before=[each for each, done in before.items() if done.status == SUCCESS],
-    )
+        return words if nodes else None
 
     ended: dict[str, NodeOutcome] = {}
 
@@ -93,7 +78,8 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
 
     is_over, end, why = False, FAILED, ""
     try:
-        result = run_in_workspace(whole, judge_nodes, None if leave_out is None else choose, outcomes=ended)
+        watched = replace(run, on_node=journal.note, on_tick=journal.write_copies)
+        result = run_in_workspace(watched, judge_nodes, choose, ended=lambda left: ended or left.outcomes())
         is_over, end = True, SUCCESS
         return result
     except Exception as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +59,6 @@ class DbtRun:
     :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
         process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
-    :param updated_before: unique ids of the nodes that earlier tries of the task have updated. A try that fails emits
-        no assets, so a later try emits them.
     :param starts: how its commands were started, each noted when it starts. Each is ``warm``, ``runner`` (in this
         process), ``process``, or the reason why a process did not start warm.
     """
@@ -72,7 +70,6 @@ class DbtRun:
     push_run_results: bool = False
     on_node: Callable[[NodeEvent, Path], None] | None = None
     on_tick: Callable[[], None] | None = None
-    updated_before: Collection[str] = ()
     starts: list[str] = field(default_factory=list)
 
     @cached_property

@@ -66,18 +66,20 @@ def require_place_for(task: Any) -> None:
         )
 
 
-def follow_up(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
+def follow_up(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome], *, failed: bool) -> None:
     """Do everything that the operator's parameters ask for.
 
     :param run: the run.
     :param command: its command, which has ended.
+    :param outcomes: of the nodes, by unique id. Nodes that earlier tries have built are among them: a try that fails
+        gives no assets, so a later try gives them.
     :param failed: whether dbt has failed. Then an error here is a warning, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
     _keep_events(run, command)
     if not failed:
-        _give_assets(run, command)
-    for step in _steps(run, command):
+        _give_assets(run, command, outcomes)
+    for step in _steps(run, command, outcomes):
         try:
             step()
         except Exception as error:
@@ -109,7 +111,7 @@ def call_back_about_warnings(run: DbtRun, artifacts: Artifacts) -> None:
         callback(context)
 
 
-def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
+def _steps(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> Iterator[Callable[[], None]]:
     task = run.task
     if task.should_store_compiled_sql:
         yield partial(_show_fields, run, command.artifacts)
@@ -122,7 +124,7 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
     if task.run_artifacts is not None:
         yield partial(_keep_part, run, command.artifacts)
     if task.push_node_rows and run.on_node is None:  # a batch has pushed its rows, and has more
-        yield partial(push_rows, run, command.artifacts.outcomes(), command.artifacts)
+        yield partial(push_rows, run, outcomes, command.artifacts)
     # The last step: a user's callback may take long, or fail.
     given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
@@ -245,7 +247,7 @@ def alias_name(task: Any) -> str:
     return "__".join(part for part in parts if part)
 
 
-def _give_assets(run: DbtRun, command: DbtCommand) -> None:
+def _give_assets(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> None:
     """Give Airflow the assets of each node that has succeeded, or of each source with new data."""
     task = run.task
     if not gives_assets(task):
@@ -254,14 +256,14 @@ def _give_assets(run: DbtRun, command: DbtCommand) -> None:
         if tuple(task.base_cmd) == _LOOKING:
             _give_sources(run, command)
         else:
-            _give_nodes(run, command)
+            _give_nodes(run, command, outcomes)
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
         task.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
 
 
-def _give_nodes(run: DbtRun, command: DbtCommand) -> None:
+def _give_nodes(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> None:
     task = run.task
-    found = _lineage(run, command.artifacts)
+    found = _lineage(run, command.artifacts, outcomes)
     where = _namespace(task, command) if found.outlets else None
     if where is None:
         return
@@ -309,7 +311,7 @@ def asset_uris(where: str, names: Iterable[str]) -> list[str]:
     return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
 
 
-def _lineage(run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
+def _lineage(run: DbtRun, artifacts: Artifacts, outcomes: Mapping[str, NodeOutcome]) -> assets.Lineage:
     manifest = artifacts.text("manifest.json")
     if manifest is None or not artifacts.show_nodes:
         run.task.log.warning(
@@ -317,8 +319,7 @@ def _lineage(run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
             "--no-write-json, or say emit_datasets=False."
         )
         return assets.Lineage()
-    statuses = {each: found.status for each, found in artifacts.outcomes().items()}
-    return assets.lineage(statuses, manifest, run.updated_before)
+    return assets.lineage({each: found.status for each, found in outcomes.items()}, manifest)
 
 
 def _namespace(task: Any, command: DbtCommand) -> str | None:
