@@ -23,6 +23,7 @@ from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
 from cosmos_venv.files.untrusted import packed
+from cosmos_venv.io import folder_of_sql, remote_target, upload_compiled_sql
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.journal_record import rows_of
 
@@ -47,11 +48,8 @@ def require_place_for(task: Any) -> None:
     :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
     :raises AirflowCompatibilityError: when this Airflow cannot take assets in the way that the settings say.
     """
-    if task.should_upload_compiled_sql and not settings.remote_target_path:
-        raise CosmosValueError(
-            "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
-            "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
-        )
+    if task.should_upload_compiled_sql:
+        remote_target()
     if settings.enable_dataset_alias or not gives_assets(task):
         return
     if tuple(task.base_cmd) == _LOOKING:
@@ -116,8 +114,6 @@ def _steps(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]
     if task.should_store_compiled_sql:
         yield partial(_show_fields, run, command.artifacts)
     if _uploads(task):
-        from cosmos_venv.io import upload_compiled_sql  # few tasks upload
-
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
         yield partial(_push_run_results, run, command.artifacts)
@@ -210,8 +206,6 @@ def _rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: 
         return rows
     folder = str(artifacts.target) if artifacts.are_kept else artifacts.target.name
     if _uploads(run.task):
-        from cosmos_venv.io import folder_of_sql
-
         folder = f"{settings.remote_target_path.rstrip('/')}/{folder_of_sql(run.context)}"
     paths = {each: f"{folder}/{file.relative_to(artifacts.target).as_posix()}" for each, file in files.items()}
     return [{**row, "compiled_path": paths[row["node"]]} if row["node"] in paths else row for row in rows]
