@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials, project_cache, settings
+from cosmos_venv import credentials, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
@@ -34,8 +34,6 @@ from cosmos_venv.operators.run import warm_start
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from cosmos_venv.dbt.packages import ProjectPackages
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
@@ -100,17 +98,6 @@ class DbtRun:
         """The names that tell the task from others: DAG, task, index of a mapped task, target of the profile."""
         task = self.task
         return (task.dag_id, task.task_id, *map_index(self.context), task.profile_config.target_name)
-
-    def packages(self, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
-        """The packages that ``dbt deps`` installs for the project.
-
-        :param env: the environment variables of dbt, as far as they are known.
-        :param which_dbt: a text that identifies dbt: another dbt has another text.
-        """
-        project, variables = Path(self.task.project_dir), self.task.vars
-        return project_cache.project_packages(
-            project, self.task.kept_directory, variables=variables, env=env, which_dbt=which_dbt
-        )
 
     def count_start(self, how: str) -> None:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.

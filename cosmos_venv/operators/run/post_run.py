@@ -263,7 +263,6 @@ def _give_nodes(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOut
         return
     inlets, outlets = asset_uris(where, found.inlets), asset_uris(where, found.outlets)
     task.log.info("Inlets: %s", inlets)
-    task.log.info("Outlets: %s", outlets)
     give(task, run.context, {uri: {} for uri in outlets})
 
 
@@ -289,7 +288,6 @@ def _give_sources(run: DbtRun, command: DbtCommand) -> None:
             found[uri] = of_event(source)
         else:
             task.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
-    task.log.info("Outlets: %s", list(found))
     if found:
         give(task, run.context, found)
 
@@ -334,6 +332,7 @@ def give(task: Any, context: Context | Mapping[str, Any], extras: Mapping[str, M
     :param context: Airflow's context of the task.
     :param extras: URI of each asset to the ``extra`` of its event.
     """
+    task.log.info("Outlets: %s", list(extras))
     # The step that may fail comes first, so that the warning of the caller is true: no asset was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:

@@ -211,7 +211,9 @@ def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], wh
         )
         task.handle_exception(task._start(run, deps))
 
-    packages = run.packages(command.env, which_dbt)
+    packages = project_cache.project_packages(
+        Path(task.project_dir), task.kept_directory, variables=task.vars, env=command.env, which_dbt=which_dbt
+    )
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
 
 
