@@ -102,8 +102,8 @@ def call_back_about_warnings(run: DbtRun, artifacts: Artifacts) -> None:
     if not nodes and not task.calls_back_without_warnings:
         return
     context = dict(run.context) | {
-        "test_names": [node.name for node in nodes],
-        "test_results": [node.message for node in nodes],
+        "test_names": [name for name, _ in nodes],
+        "test_results": [message for _, message in nodes],
     }
     for callback in callables("on_warning_callback", given):
         callback(context)
