@@ -154,12 +154,10 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     on_node, target = run.on_node, command.artifacts.target
     if on_node is not None and command.base_cmd == tuple(task.base_cmd):
         watch["on_node"] = lambda event: on_node(event, target)
-    found: DbtResult
     try:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
-            found = _call(task.run_dbt_runner, run, command, command.words, watch)
-            return found
+            return _call(task.run_dbt_runner, run, command, command.words, watch)
         candidate = task._warm_candidate(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
