@@ -53,15 +53,6 @@ class Lineage:
     outlets: tuple[str, ...] = ()
 
 
-class _Result(msgspec.Struct):
-    unique_id: str
-    status: str
-
-
-class _RunResults(msgspec.Struct):
-    results: list[_Result]
-
-
 class _DependsOn(msgspec.Struct):
     nodes: list[str] | None = None
 
@@ -111,21 +102,18 @@ class _Manifest(msgspec.Struct):
         return msgspec.json.decode(raw, type=_Node)
 
 
-def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ()) -> Lineage:
+def lineage(statuses: Mapping[str, str], manifest: str) -> Lineage:
     """Return what an invocation has read and written. A node that failed has done neither.
 
-    :param run_results: text of ``run_results.json``.
+    :param statuses: dbt's status of each node that ran, in this try of the task or an earlier one, by unique id. Nodes
+        that the manifest does not know any more are left out.
     :param manifest: text of ``manifest.json``.
-    :param updated_before: unique ids of nodes that earlier tries of the task have updated; those that the manifest does
-        not know are left out.
-    :raises msgspec.DecodeError: when a text is no such artifact.
-    :raises CosmosValueError: when the manifest lacks a node that ran.
+    :raises msgspec.DecodeError: when the text is no such artifact.
+    :raises CosmosValueError: when the manifest lacks a node that another one reads.
     """
-    results = msgspec.json.decode(run_results, type=_RunResults).results
-    done = [each.unique_id for each in results if each.status == "success" and each.unique_id.startswith(_BUILT)]
     known = msgspec.json.decode(manifest, type=_Manifest)
-    done += [each for each in updated_before if each.startswith(_BUILT) and each in known.nodes and each not in done]
-    nodes = [known.node(unique_id) for unique_id in done]
+    done = [each for each, status in statuses.items() if status == "success" and each.startswith(_BUILT)]
+    nodes = [known.node(unique_id) for unique_id in done if unique_id in known.nodes]
     parents = [known.node(unique_id) for node in nodes for unique_id in _parents(node)]
     return Lineage(
         inlets=tuple(dict.fromkeys(node.relation for node in parents if node.has_relation)),

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["upload_to_aws_s3", "upload_to_azure_wasb", "upload_to_cloud_storage", "upload_to_gcp_gs"]
 
 DEFAULT_TARGET = "target"
+_NO_TARGET = (
+    "[cosmos] remote_target_path is not set: it says where artifacts go, such as s3://bucket/dbt. Set it, or do "
+    "without should_upload_compiled_sql and upload_to_cloud_storage."
+)
 
 
 def upload_to_aws_s3(
@@ -109,7 +113,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     :param **kwargs: ``context``: Airflow's context of the running task.
     :raises CosmosValueError: when that setting is empty.
     """
-    root = _remote_target()
+    root = remote_target()
     for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
         write_to(root / key, file.read_bytes())
 
@@ -126,7 +130,7 @@ def upload_compiled_sql(
     :param report: takes lines for the task's log.
     :raises CosmosValueError: when that setting is empty.
     """
-    root = _remote_target() / folder_of_sql(context)
+    root = remote_target() / folder_of_sql(context)
     for path in artifacts.sql("compiled"):
         place = root / path.relative_to(artifacts.target).as_posix()
         report("Uploading %s to %s", path.relative_to(artifacts.target), place)
@@ -221,12 +225,14 @@ def _objects(
         yield f"{prefix}/{path.relative_to(project_dir).as_posix()}", path
 
 
-def _remote_target() -> Any:
+def remote_target(why_not: str = _NO_TARGET) -> Any:
+    """Return the folder of ``[cosmos] remote_target_path``, in whichever storage. Nothing is asked or written.
+
+    :param why_not: the error for a setting that is empty.
+    :raises CosmosValueError: when the setting is empty.
+    """
     if not settings.remote_target_path:
-        raise CosmosValueError(
-            "[cosmos] remote_target_path is not set: it says where artifacts go, such as s3://bucket/dbt. Set it, or "
-            "do without should_upload_compiled_sql and upload_to_cloud_storage."
-        )
+        raise CosmosValueError(why_not)
     return object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
 
 

@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from cosmos_venv.environments.remote_store import RemoteStore
     from cosmos_venv.environments.store import EnvironmentStore
 
-_DESCRIPTION = (
-    "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
-    "the directories of environments (owner, permissions, file system, free space), their locks, "
-    "the installer and its index, the sockets of warm servers, the remote store, and DAG files that Airflow ignores. "
-    "DAG files are not imported, and files that were made for a test are removed. Exit code 1: a check failed; a "
-    "warning is no failure."
-)
-
 _ROOM = 500.0  # MB that an environment with dbt and a large adapter takes
 _LAST_LINES = 4
 _IMPATIENT = {"PIP_RETRIES": "0", "PIP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
@@ -89,7 +81,7 @@ def add_to(subjects: Actions) -> None:
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    parser = add_action(subjects, "doctor", "test everything that cosmos-venv needs", _DESCRIPTION, doctor)
+    parser = add_action(subjects, "doctor", "test everything that cosmos-venv needs", doctor)
     parser.add_argument("dagfiles", nargs="*", type=existing_path, metavar="DAGFILE", help="a Python file with DAGs")
     parser.add_argument(
         "--dir",
@@ -105,7 +97,12 @@ def add_to(subjects: Actions) -> None:
 
 
 def doctor(options: argparse.Namespace) -> Result:
-    """Run the checks. The result is wrong when one has failed.
+    """Test everything that cosmos-venv needs, and say how to repair what does not work.
+
+    That is Airflow and its settings, the directories of environments (owner, permissions, file system, free space),
+    their locks, the installer and its index, the sockets of warm servers, the remote store, and DAG files that Airflow
+    ignores. DAG files are not imported, and files that were made for a test are removed. Exit code 1: a check failed; a
+    warning is no failure.
 
     :param options: the command line.
     """

@@ -40,16 +40,16 @@ def add_actions(subjects: Actions, name: str, what: str) -> Actions:
 
 
 def add_action(
-    actions: Actions, name: str, what: str, description: str, run: Callable[[argparse.Namespace], Result]
+    actions: Actions, name: str, what: str, run: Callable[[argparse.Namespace], Result]
 ) -> argparse.ArgumentParser:
     """Add a command with ``--json``. Options that exclude each other are refused by ``options.parser.error``.
 
     :param actions: the sub-commands to which it is added.
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
-    :param description: a sentence or more.
-    :param run: the command.
+    :param run: the command. Its docstring, up to the first field such as ``:param``, is its help.
     """
+    description = " ".join((run.__doc__ or "").partition(":param")[0].split())
     parser = actions.add_parser(
         name, help=what, description=description, epilog=EXIT_CODES, formatter_class=HelpFormatter
     )

@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.rendering.model import Member, Plan
 
-_DESCRIPTION = (
-    "Shows the tasks, groups and edges of a dbt project as a tree, as JSON, or as a Mermaid or DOT diagram. A DAG "
-    "file is imported as Airflow does it, and its DbtDag or DbtTaskGroup is shown as it is configured. The folder of "
-    "a project (with a target/manifest.json) or a manifest is rendered with the defaults and the options of this "
-    "command. No task runs, but a DAG file that loads with dbt ls runs dbt ls. Exit code 1: the file cannot be "
-    "imported or read, has no dbt project or several, the selection is refused, or the output cannot be written."
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedPlan:
@@ -61,7 +53,7 @@ def add_to(subjects: Actions) -> None:
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", _DESCRIPTION, render)
+    parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", render)
     parser.add_argument(
         "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
     )
@@ -86,7 +78,12 @@ def add_to(subjects: Actions) -> None:
 
 
 def render(options: argparse.Namespace) -> Result:
-    """Show a plan, or write it to a file.
+    """Show the tasks, groups and edges of a dbt project as a tree, as JSON, or as a Mermaid or DOT diagram.
+
+    A DAG file is imported as Airflow does it, and its DbtDag or DbtTaskGroup is shown as it is configured. The folder
+    of a project (with a target/manifest.json) or a manifest is rendered with the defaults and the options of this
+    command. No task runs, but a DAG file that loads with dbt ls runs dbt ls. Exit code 1: the file cannot be imported
+    or read, has no dbt project or several, the selection is refused, or the output cannot be written.
 
     :param options: the command line.
     :raises CosmosValueError: when there is no plan, or when one of several has to be chosen.

@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
     Seed = dict[str, str | None]
 
-_LIST = (
-    "Lists the seed state that a DAG keeps with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
-    "last, and the run that loaded it. Reads Airflow's database and changes nothing. Exit code 1: the database cannot "
-    "be reached."
-)
-_FORGET = (
-    "Deletes the seed state of a DAG, for all seeds or for one, so that the next run loads them: for example after a "
-    "table was dropped. Exit code 1: there is no state of the named seed, or the database cannot be reached."
-)
-
 
 def add_to(subjects: Actions) -> None:
     """Add ``cosmos-venv seeds`` and its actions.
@@ -34,17 +24,18 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "seeds", "the seed state that DAGs keep between runs")
-    listing = add_action(actions, "list", "list the seed state of a DAG", _LIST, seeds_list)
-    forget = add_action(
-        actions, "forget", "delete seed state, so that the next run loads the seeds", _FORGET, seeds_forget
-    )
+    listing = add_action(actions, "list", "list the seed state of a DAG", seeds_list)
+    forget = add_action(actions, "forget", "delete seed state, so that the next run loads the seeds", seeds_forget)
     for action in (listing, forget):
         action.add_argument("dag_id", metavar="DAG", help="the id of a DAG")
     forget.add_argument("seed", metavar="SEED", nargs="?", help="only this one: its name, or dbt's unique id")
 
 
 def seeds_list(options: argparse.Namespace) -> Result:
-    """Show what is remembered of the seeds of a DAG.
+    """List the seed state that a DAG keeps with SeedRenderingBehavior.WHEN_SEED_CHANGES.
+
+    That is the content that was loaded last, and the run that loaded it. Airflow's database is only read.
+    Exit code 1: the database cannot be reached.
 
     :param options: the command line.
     """
@@ -54,7 +45,10 @@ def seeds_list(options: argparse.Namespace) -> Result:
 
 
 def seeds_forget(options: argparse.Namespace) -> Result:
-    """Forget the seeds of a DAG, or one of them: the next run loads them.
+    """Delete the seed state of a DAG, for all seeds or for one, so that the next run loads them.
+
+    That helps for example after a table was dropped. Exit code 1: there is no state of the named seed, or the database
+    cannot be reached.
 
     :param options: the command line.
     """

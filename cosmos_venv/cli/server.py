@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.dbt.warm.status import RunningCommand, WarmServer
 
-_STATUS = (
-    "Shows each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt); for root those of all "
-    "users. It shows the environment of the server, its age, the number of commands so far, and the commands that run "
-    "now."
-)
-_STOP = (
-    "Ends warm servers. Commands that are running continue to their end; the next command starts without a warm "
-    "server, as after an idle time. Exit code 1: no server has that name, or a server has not ended."
-)
 _HEADINGS = ("pid", "user", "environment", "state", "age", "idle", "served", "memory", "running")
 _SHORT, _FEWEST = 12, 4  # characters of a digest: shown, and at least needed to name a server
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -38,8 +29,8 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "server", "the processes that dbt is forked from")
-    status = add_action(actions, "status", "show the warm servers", _STATUS, server_status)
-    stop = add_action(actions, "stop", "end warm servers", _STOP, server_stop)
+    status = add_action(actions, "status", "show the warm servers", server_status)
+    stop = add_action(actions, "stop", "end warm servers", server_stop)
     stop.add_argument(
         "names",
         nargs="*",
@@ -58,7 +49,9 @@ def add_to(subjects: Actions) -> None:
 
 
 def server_status(options: argparse.Namespace) -> Result:
-    """Show the warm servers.
+    """Show each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt); for root those of all users.
+
+    It shows the environment of the server, its age, the number of commands so far, and the commands that run now.
 
     :param options: the command line.
     """
@@ -71,7 +64,10 @@ def server_status(options: argparse.Namespace) -> Result:
 
 
 def server_stop(options: argparse.Namespace) -> Result:
-    """Let warm servers end. The result is wrong when one has not ended.
+    """End warm servers.
+
+    Commands that are running continue to their end; the next command starts without a warm server, as after an idle
+    time. Exit code 1: no server has that name, or a server has not ended.
 
     :param options: the command line.
     :raises CosmosValueError: for a name that fits no server.

@@ -129,18 +129,6 @@ _Shape = TypeVar("_Shape", _RunResults, _Sources, _Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warned:
-    """A node that warned.
-
-    :param name: as dbt's log has it.
-    :param message: the node's message.
-    """
-
-    name: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class _MicrobatchPart:
     """One part of a microbatch model, which dbt calls a batch.
 
@@ -300,13 +288,13 @@ class Artifacts:
         nodes = manifest.nodes if manifest else {}
         return frozenset(each for each, node in nodes.items() if node.resource_type == "model" and node.is_empty)
 
-    def warnings(self) -> list[Warned]:
-        """The nodes that warned; empty where no artifact says it."""
+    def warnings(self) -> list[tuple[str, str]]:
+        """The name, as dbt's log has it, and the message of each node that warned; empty where no artifact says it."""
         results = self._decoded("run_results.json", _RunResults)
         warned = [(each.unique_id, _age(each)) for each in self.sources() if each.status == WARNED]
         if results and not warned:
             warned = [(each.unique_id, _said(each)) for each in results.results if each.status == WARNED]
-        return [Warned(name=_name(unique_id), message=message) for unique_id, message in warned]
+        return [(_name(unique_id), message) for unique_id, message in warned]
 
     def compiled_sql(self) -> str:
         """The SQL that dbt has compiled and run, each file below a line with its path; empty when there is none.

@@ -316,9 +316,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         from cosmos_venv.operators.run import post_run
 
         try:
-            uris = post_run.asset_uris(_NAMESPACE, [table])
-            self.log.info("Outlets: %s", uris)
-            post_run.give(self, context, {uri: {} for uri in uris})
+            post_run.give(self, context, {uri: {} for uri in post_run.asset_uris(_NAMESPACE, [table])})
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
             self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
 

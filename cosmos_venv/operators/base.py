@@ -321,42 +321,11 @@ class DbtBuildMixin(FullRefreshMixin):
         return super().add_cmd_flags() + (["--log-format", self.log_format] if self.log_format else [])
 
 
-class DbtBatchMixin(DbtBuildMixin):
-    """``dbt build`` of the nodes of a batch, which ``RenderConfig.batch_by`` makes.
-
-    A try of the task runs what its earlier tries have not done.
-
-    :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
-    :ivar continuing: unique ids of the models with ``on_error: continue``. When such a model fails, nodes that read it
-        are built from its former rows; so the next try runs all nodes.
-    """
-
-    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED, "continuing": ()}
-    nodes: Mapping[str, str]
-    continuing: Sequence[str]
-
-
 class DbtLSMixin:
     """``dbt ls``."""
 
     base_cmd: ClassVar[list[str]] = ["ls"]
     ui_color = "#DBCDF6"
-
-
-class DbtSelectMixin(DbtLSMixin):
-    """``dbt ls`` of a run's selection. From the result, the other tasks of the project know whether they are chosen.
-
-    :ivar tasks: the nodes of each task of the project, by the task's id.
-    :ivar selectors: unique id of each node and test to the text by which dbt selects it.
-    """
-
-    own_parameters: ClassVar[Mapping[str, Any]] = {"tasks": REQUIRED, "selectors": REQUIRED}
-    tasks: Mapping[str, Mapping[str, Any]]
-    selectors: Mapping[str, str]
-
-    def add_cmd_flags(self) -> list[str]:
-        """The flags that have dbt write the unique id of each node in a line of its own."""
-        return ["--output", "json", "--output-keys", "unique_id"]
 
 
 class DbtSeedMixin(FullRefreshMixin):

@@ -26,8 +26,9 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.operators.run.batch import LeaveOut
+    from cosmos_venv.operators.run.batch import Outcomes
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
+    from cosmos_venv.operators.run.run_steps import Look
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -63,13 +64,23 @@ class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
     """``dbt build`` on the worker."""
 
 
-class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
-    """``dbt build`` of the nodes of a batch on the worker."""
+class DbtBatchLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
+    """``dbt build`` of the nodes of a batch on the worker. ``RenderConfig.batch_by`` makes batches.
 
+    A try of the task runs what its earlier tries have not done.
+
+    :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
+    :ivar continuing: unique ids of the models with ``on_error: continue``. When such a model fails, nodes that read it
+        are built from its former rows; so the next try runs all nodes.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": base.REQUIRED, "continuing": ()}
     #: a race: when two runs made the alias at once, Airflow 3.3.2 failed one of them, although dbt had succeeded.
     declares_alias: ClassVar[bool] = True
     #: whether other tasks watch this task. Then it pushes the outcome of each node as an XCom.
     is_watched: ClassVar[bool] = False
+    nodes: Mapping[str, str]
+    continuing: Sequence[str]
 
     @classmethod
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -101,20 +112,33 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        run = self._dbt_run(cmd, env, context, **kwargs)
-        return cast("FullOutputSubprocessResult", run_batch(run, self._leave_out(context)))
+        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
 
-    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
-        """A callable that tells, before the build, which nodes dbt must not build; None: dbt builds all nodes."""
-        return None
+    def _leave_out(self, context: Context | Mapping[str, Any], look: Look) -> Outcomes:
+        """Called before the build. Returns the outcomes of nodes that dbt must not build, and of sources."""
+        return {}
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
     """``dbt ls`` on the worker."""
 
 
-class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
-    """The task that evaluates a run's selection, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
+class DbtSelectLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
+    """The task that evaluates a run's selection, by ``dbt ls`` on the worker. Without a selection it starts no dbt.
+
+    From the result, the other tasks of the project know whether they are chosen.
+
+    :ivar tasks: the nodes of each task of the project, by the task's id.
+    :ivar selectors: unique id of each node and test to the text by which dbt selects it.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"tasks": base.REQUIRED, "selectors": base.REQUIRED}
+    tasks: Mapping[str, Mapping[str, Any]]
+    selectors: Mapping[str, str]
+
+    def add_cmd_flags(self) -> list[str]:
+        """The flags that have dbt write the unique id of each node in a line of its own."""
+        return ["--output", "json", "--output-keys", "unique_id"]
 
     def _changes_for_run(self, context: Context) -> dict[str, Any]:
         from cosmos_venv.operators.run.run_request import RunRequest

@@ -12,8 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, BaseOperator
 from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TEST_IDS
@@ -28,49 +26,21 @@ MOST_ROWS = 500
 _SUCCESS = "success"
 _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
-_SAID = ("message", "compiled_path")
-"""Fields of a row in a task's XCom that only owners get; empty where the task has not given them."""
+_SHOWN = ("node", "task", "state", "seconds", "rows", "started")
+"""Fields of a row in the table. Only owners get the others: the table is an XCom, and messages are long."""
 _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
+Row = dict[str, Any]
+"""The result of a node, as JSON:
 
-class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a node.
-
-    :param node: unique id. For a task that dbt has not reported: the task's text in ``task_nodes``.
-    :param task: id of the task that the row comes from, below the group of the project.
-    :param state: dbt's status. Airflow's state of the task, where dbt has said nothing or the task has ended otherwise.
-    :param seconds: how long dbt took; None: not known.
-    :param rows: number of rows that the node changed, or found as a test; None: not known.
-    :param started: how dbt was started: ``warm``, ``runner`` or ``process``, which may give the reason why not warm.
-    """
-
-    node: str
-    task: str
-    state: str
-    seconds: float | None = None
-    rows: int | None = None
-    started: str = ""
-
-    @property
-    def is_test(self) -> bool:
-        """Whether it is a test of dbt."""
-        return self.node.startswith(TEST_IDS)
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of all nodes.
-
-    :param nodes: how many nodes, without tests, are in each state.
-    :param tests: how many tests are in each state.
-    :param rows: failures first, then warnings and skipped nodes, then the slowest nodes. Tests that have passed are
-        only counted.
-    :param left_out: how many rows there would be beyond ``MOST_ROWS``.
-    """
-
-    nodes: dict[str, int]
-    tests: dict[str, int]
-    rows: list[SummaryRow]
-    left_out: int = 0
+- ``node``: unique id. For a task that dbt has not reported: the task's text in ``task_nodes``.
+- ``task``: id of the task that the row comes from, below the group of the project.
+- ``state``: dbt's status. Airflow's state of the task, where dbt has said nothing or the task has ended otherwise.
+- ``seconds``: how long dbt took; None: not known.
+- ``rows``: number of rows that the node changed, or found as a test; None: not known.
+- ``started``: how dbt was started: ``warm``, ``runner`` or ``process``, which may give the reason why not warm.
+- ``message``, ``compiled_path``: dbt's words, and the file of the SQL; empty where the task has not given them.
+"""
 
 
 class DbtRunSummaryOperator(BaseOperator):
@@ -117,16 +87,15 @@ class DbtRunSummaryOperator(BaseOperator):
         :raises Exception: of a notifier, when the others have been called.
         """
         told = rows_told(self.task_nodes, context, RUN_SUMMARY_TASK_ID)
-        summary = shortened([msgspec.convert(row, SummaryRow) for row in told])
+        summary = shortened(told)
         self.log.info("%s", "\n".join(table(summary)))
         errors = [*self._join_artifacts(context, told), *self._notify(context, told)]
-        result: dict[str, Any] = msgspec.to_builtins(summary)
         if errors:
-            context["ti"].xcom_push(key="return_value", value=result)
+            context["ti"].xcom_push(key="return_value", value=summary)
             raise errors[0]
-        return result
+        return summary
 
-    def _join_artifacts(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
+    def _join_artifacts(self, context: Context, told: Sequence[Row]) -> Iterator[Exception]:
         """Make the artifacts of the run. Yields the errors."""
         if self.run_artifacts is None:
             return
@@ -143,9 +112,9 @@ class DbtRunSummaryOperator(BaseOperator):
         else:
             yield AirflowException("The run has no artifacts: no task has results of dbt. Drop --no-write-json.")
 
-    def _notify(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
+    def _notify(self, context: Context, told: Sequence[Row]) -> Iterator[Exception]:
         """Call the notifiers of the owners. Yields the errors."""
-        of_owner: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        of_owner: defaultdict[str, list[Row]] = defaultdict(list)
         for row in told:
             if row["state"] in _FAILED - {"upstream_failed"} or row["state"] == WARNED:
                 of_owner[self.owners.get(row["node"].removeprefix("tests of "), "")].append(row)
@@ -160,10 +129,8 @@ class DbtRunSummaryOperator(BaseOperator):
                 yield error
 
 
-def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, own_id: str) -> list[dict[str, Any]]:
+def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, own_id: str) -> list[Row]:
     """The rows of the nodes of a project that the run has chosen, failures first.
-
-    A row is a ``SummaryRow``, with ``message`` and ``compiled_path``.
 
     :param task_nodes: id of each task, below the group of the project, to what it runs.
     :param context: Airflow's context of a task behind these.
@@ -188,18 +155,14 @@ def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, o
         for each in task_nodes
         if states[each] not in _NOT_RUN
     }
-    said = {(task, row["node"]): row for task, each in pushed.items() for row in each}
-    return [
-        {**msgspec.to_builtins(row), **{key: said.get((row.task, row.node), {}).get(key, "") for key in _SAID}}
-        for row in rows_of_run(task_nodes, states, pushed)
-    ]
+    return rows_of_run(task_nodes, states, pushed)
 
 
 def rows_of_run(
     task_nodes: Mapping[str, str | Sequence[str]],
     states: Mapping[str, str | None],
     pushed: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> list[SummaryRow]:
+) -> list[Row]:
     """The rows of all nodes of a project, failures first.
 
     :param task_nodes: id of each task to what it runs.
@@ -207,7 +170,7 @@ def rows_of_run(
     :param pushed: the rows that tasks have pushed after they ran dbt.
     """
     by_watching = {row["node"] for task, rows in pushed.items() for row in rows if task != PRODUCER_WATCHER_TASK_ID}
-    found: list[SummaryRow] = []
+    found: list[Row] = []
     for task, rows in pushed.items():
         # A row of any other task is newer: that task ran dbt for its node alone, after the producer.
         is_newest = task != PRODUCER_WATCHER_TASK_ID
@@ -215,71 +178,77 @@ def rows_of_run(
     done: set[str] = set()
     not_done: set[str] = set()
     for row in found:
-        (done if row.state in DONE_STATUSES else not_done).update((row.node, row.task))
+        (done if row["state"] in DONE_STATUSES else not_done).update((row["node"], row["task"]))
     for task, nodes in task_nodes.items():
         state = states.get(task) or "none"
         if not isinstance(nodes, str):  # a batch has rows of all its nodes, unless it was killed or has not run
             missing = [node for node in nodes if node not in done | not_done] if state != _SUCCESS else []
-            found += [SummaryRow(node=node, task=task, state=state) for node in missing]
+            found += [_row(task, {"node": node, "status": state}) for node in missing]
             continue
         known = done if state == _SUCCESS else not_done
         if nodes not in known and task not in known and not (state == _SUCCESS and " " in nodes):
-            found.append(SummaryRow(node=nodes, task=task, state=state))
+            found.append(_row(task, {"node": nodes, "status": state}))
     return sorted(found, key=_order)
 
 
-def shortened(found: Sequence[SummaryRow]) -> Summary:
+def shortened(found: Sequence[Row]) -> dict[str, Any]:
     """The table of a run.
 
     :param found: the rows of all nodes, in order.
+    :returns: how many ``nodes`` and how many ``tests`` are in each state; the first ``MOST_ROWS`` of the ``rows``, in
+        which tests that have passed are only counted; how many rows are ``left_out``.
     """
-    shown = [row for row in found if not row.is_test or row.state not in DONE_STATUSES or row.state == WARNED]
-    return Summary(
-        nodes=_counted(row for row in found if not row.is_test),
-        tests=_counted(row for row in found if row.is_test),
-        rows=shown[:MOST_ROWS],
-        left_out=max(len(shown) - MOST_ROWS, 0),
-    )
+    shown = [row for row in found if not _is_test(row) or row["state"] not in DONE_STATUSES or row["state"] == WARNED]
+    return {
+        "nodes": _counted(row for row in found if not _is_test(row)),
+        "tests": _counted(row for row in found if _is_test(row)),
+        "rows": [{name: row[name] for name in _SHOWN} for row in shown[:MOST_ROWS]],
+        "left_out": max(len(shown) - MOST_ROWS, 0),
+    }
 
 
-def _row(task: str, said: Mapping[str, Any]) -> SummaryRow:
+def _row(task: str, said: Mapping[str, Any]) -> Row:
     seconds = said.get("seconds")
-    return SummaryRow(
-        node=said["node"],
-        task=task,
-        state=said["status"],
-        seconds=None if seconds is None else round(seconds, 2),
-        rows=said.get("rows"),
-        started=said.get("started") or "",
-    )
+    return {
+        "node": said["node"],
+        "task": task,
+        "state": said["status"],
+        "seconds": None if seconds is None else round(seconds, 2),
+        "rows": said.get("rows"),
+        **{name: said.get(name) or "" for name in ("started", "message", "compiled_path")},
+    }
 
 
-def _order(row: SummaryRow) -> tuple[int, float, str, str]:
-    if row.state in _FAILED:
+def _is_test(row: Row) -> bool:
+    return str(row["node"]).startswith(TEST_IDS)
+
+
+def _order(row: Row) -> tuple[int, float, str, str]:
+    if row["state"] in _FAILED:
         rank = 0
-    elif row.state == WARNED:
+    elif row["state"] == WARNED:
         rank = 1
     else:
-        rank = 3 if row.state in DONE_STATUSES else 2
-    return rank, -(row.seconds or 0.0), row.node, row.task
+        rank = 3 if row["state"] in DONE_STATUSES else 2
+    return rank, -(row["seconds"] or 0.0), row["node"], row["task"]
 
 
-def _counted(rows: Iterator[SummaryRow]) -> dict[str, int]:
-    return dict(Counter(row.state for row in rows).most_common())
+def _counted(rows: Iterator[Row]) -> dict[str, int]:
+    return dict(Counter(row["state"] for row in rows).most_common())
 
 
-def table(summary: Summary) -> Iterator[str]:
+def table(summary: Mapping[str, Any]) -> Iterator[str]:
     """A summary as lines of text.
 
-    :param summary: the summary.
+    :param summary: of ``shortened``.
     """
-    for name, counts in (("Nodes", summary.nodes), ("Tests", summary.tests)):
+    for name, counts in (("Nodes", summary["nodes"]), ("Tests", summary["tests"])):
         if counts:
             yield f"{name}: {', '.join(f'{number} {state}' for state, number in counts.items())}."
-    width = max((len(row.node) for row in summary.rows), default=0)
-    for row in summary.rows:
-        seconds = "" if row.seconds is None else f"{row.seconds:.2f} s"
-        rows = "" if row.rows is None else f"{row.rows} rows"
-        yield f"{row.node:<{width}}  {row.state:<15}  {seconds:>10}  {rows:>12}  {row.started}".rstrip()
-    if summary.left_out:
-        yield f"and {summary.left_out} more"
+    width = max((len(row["node"]) for row in summary["rows"]), default=0)
+    for row in summary["rows"]:
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f} s"
+        rows = "" if row["rows"] is None else f"{row['rows']} rows"
+        yield f"{row['node']:<{width}}  {row['state']:<15}  {seconds:>10}  {rows:>12}  {row['started']}".rstrip()
+    if summary["left_out"]:
+        yield f"and {summary['left_out']} more"

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOCK_FILENAME",
-    "PY_INTERPRETER",
     "CosmosVirtualenvLockTimeout",
     "DbtBatchVirtualenvOperator",
     "DbtBuildVirtualenvOperator",
@@ -61,9 +60,6 @@ __all__ = [
     "DbtVirtualenvBaseOperator",
     "depends_on_virtualenv_dir",
 ]
-
-PY_INTERPRETER = "python3"
-"""A name of Cosmos's module, not used here: ``py_executable`` chooses the interpreter of an environment."""
 
 _Result = TypeVar("_Result")
 
@@ -280,11 +276,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             raise CosmosVirtualenvLockTimeout(str(error)) from None
         except VirtualenvError as error:
             raise AirflowException(str(error)) from None
-
-    @property
-    def max_retries_lock(self) -> int:
-        """Seconds to wait for the lock, ``[cosmos] virtualenv_max_retries_lock``; Cosmos's name for it."""
-        return settings.virtualenv_max_retries_lock
 
     @depends_on_virtualenv_dir
     def _is_lock_available(self) -> bool:

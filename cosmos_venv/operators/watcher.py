@@ -8,7 +8,6 @@ producer is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
@@ -22,7 +21,8 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.operators.run.batch import LeaveOut
+    from cosmos_venv.operators.run.batch import Outcomes
+    from cosmos_venv.operators.run.run_steps import Look
 
 __all__ = [
     "DbtBatchWatcherOperator",
@@ -82,12 +82,12 @@ class _Producer:
             rest["wait_for_downstream"] = True
         return own, rest
 
-    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
+    def _leave_out(self, context: Context | Mapping[str, Any], look: Look) -> Outcomes:
         if self.freshness_callback is None:
-            return None
+            return {}
         from cosmos_venv.operators.watch.freshness import left_out
 
-        return partial(left_out, self, context)
+        return left_out(self, context, look)
 
 
 class DbtProducerWatcherOperator(_Producer, local.DbtBatchLocalOperator):

@@ -11,7 +11,6 @@ import pytest
 
 from cosmos_venv.dbt.results import (
     Artifacts,
-    Warned,
     failure_text,
     may_lack_files,
     stamps_of,
@@ -229,7 +228,7 @@ def test_warnings_are_those_of_the_results_by_the_names_of_the_log(tmp_path: Pat
         {"unique_id": "test.p.not_null_id.3c4d", "status": "pass", "message": None},
     )
 
-    assert Artifacts(target=tmp_path).warnings() == [Warned(name="unique_id", message="Got 3 results")]
+    assert Artifacts(target=tmp_path).warnings() == [("unique_id", "Got 3 results")]
 
 
 def test_a_stale_source_is_named_with_its_age_and_its_limit(tmp_path: Path) -> None:
@@ -246,7 +245,7 @@ def test_a_stale_source_is_named_with_its_age_and_its_limit(tmp_path: Path) -> N
     (tmp_path / "sources.json").write_text(json.dumps({"results": results}))
 
     assert Artifacts(target=tmp_path).warnings() == [
-        Warned(name="raw.orders", message="max_loaded_at 2026-01-01T00:00:00Z, warn_after 12 hour")
+        ("raw.orders", "max_loaded_at 2026-01-01T00:00:00Z, warn_after 12 hour")
     ]
 
 

@@ -11,7 +11,7 @@ from cosmos_venv import ExecutionMode
 from cosmos_venv.compat import asset
 from cosmos_venv.constants import BatchBy
 from cosmos_venv.operators import run_summary
-from cosmos_venv.operators.run_summary import Summary, rows_of_run, shortened, table
+from cosmos_venv.operators.run_summary import rows_of_run, shortened, table
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.fake_dags import fake_dag, states
 
@@ -22,12 +22,12 @@ def said(node: str, status: str = "success", seconds: float = 1.0, **more: Any) 
     return {"node": node, "status": status, "seconds": seconds, "rows": None, **more}
 
 
-def summary_of(*arguments: Any) -> Summary:
+def summary_of(*arguments: Any) -> dict[str, Any]:
     return shortened(rows_of_run(*arguments))
 
 
 def rows_of(*arguments: Any) -> list[tuple[str, str, str]]:
-    return [(row.node, row.task, row.state) for row in summary_of(*arguments).rows]
+    return [(row["node"], row["task"], row["state"]) for row in summary_of(*arguments)["rows"]]
 
 
 def test_what_dbt_says_counts_and_failures_come_first() -> None:
@@ -42,8 +42,8 @@ def test_what_dbt_says_counts_and_failures_come_first() -> None:
 
     summary = summary_of(nodes, states, pushed)
 
-    assert summary.nodes == {"success": 2, "upstream_failed": 1}
-    assert summary.tests == {"fail": 1, "warn": 1, "pass": 1}
+    assert summary["nodes"] == {"success": 2, "upstream_failed": 1}
+    assert summary["tests"] == {"fail": 1, "warn": 1, "pass": 1}
     assert list(table(summary)) == [
         "Nodes: 2 success, 1 upstream_failed.",
         "Tests: 1 fail, 1 warn, 1 pass.",
@@ -112,8 +112,8 @@ def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
     summary = summary_of({}, {}, {"batch": [said(f"model.x.m{number}", seconds=number) for number in range(5)]})
 
-    assert [row.node for row in summary.rows] == ["model.x.m4", "model.x.m3"]
-    assert (summary.left_out, list(table(summary))[-1]) == (3, "and 3 more")
+    assert [row["node"] for row in summary["rows"]] == ["model.x.m4", "model.x.m3"]
+    assert (summary["left_out"], list(table(summary))[-1]) == (3, "and 3 more")
 
 
 MODES = [

@@ -21,6 +21,7 @@ import pytest
 from cosmos_venv import assets
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import NODE_CONFIG, ONLY_IF_CHANGED, InvocationMode, LoadMode
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.operators.local import DbtDocsS3LocalOperator
 from pytest_cosmos_venv import CosmosAirflow
 from tests.engines import EACH_ENGINE, ENGINES, Engine
@@ -326,8 +327,9 @@ def known_assets(harbor: Harbor) -> str:
     found: list[assets.Lineage] = []
 
     def look(folder: str, **_: Any) -> None:
-        texts = (Path(folder, "target", name).read_text() for name in ("run_results.json", "manifest.json"))
-        found.append(assets.lineage(*texts))
+        target = Path(folder, "target")
+        statuses = {each: end.status for each, end in Artifacts(target=target).outcomes().items()}
+        found.append(assets.lineage(statuses, (target / "manifest.json").read_text()))
 
     harbor.execute("Build", select="route_total vessels", callback=look)
     assert [sorted(found[0].outlets), found[0].inlets] == [

@@ -10,58 +10,13 @@ from cosmos_venv.cli.env.lock import env_lock
 from cosmos_venv.cli.env.prune import env_prune
 from cosmos_venv.cli.env.push import env_push
 from cosmos_venv.cli.env.show import env_list, env_show, env_verify
-from cosmos_venv.cli.env.warm import env_warm
+from cosmos_venv.cli.env.warm import env_fetch, env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
 from cosmos_venv.environments.requirement_files import is_lock_file
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
 
-_WARM = (
-    "Builds environments in the foreground, before the first task needs them. For a DAG file (it is imported), or for "
-    "all DAG files below a folder, it builds the environment of each virtualenv task that keeps one. For a "
-    "requirements file, or a dbt project with a requirements.txt, it builds the environment for "
-    "py_requirements=['-r FILE']; for --requirement, the one for these. An environment that is ready is not changed. "
-    "With [cosmos_venv] remote_environment_dir it fetches what is there, and puts there what it has built. "
-    "Exit code 1: a file cannot be imported, an environment cannot be built or is known only when its task runs "
-    "(virtualenv_dir is a template, or mapped), or no file makes a DAG. A file without a DAG is only mentioned if "
-    "other files make one, so that dags/*.py may be given. Tasks that keep no environment are no failure."
-)
-_FETCH = (
-    "Fetches environments from [cosmos_venv] remote_environment_dir, for the same sources as env warm, and builds "
-    "none. An environment that is ready is not changed. Exit code 1: the remote does not hold an environment that can "
-    "be used here, or one of the reasons of env warm."
-)
-_PUSH = (
-    "Puts the ready environments of a virtualenv_dir, or the one that is named, into [cosmos_venv] "
-    "remote_environment_dir, signed with the key of remote_key_conn_id or remote_key_file. Exit code 1: an environment "
-    "is damaged or works only where it was built, or the remote does not take it."
-)
-_LOCK = (
-    "Resolves the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv, and writes a "
-    "lock file (PEP 751) with the address and hash of each package: the file that the requirements name, else "
-    "pylock.toml beside the DAG file, or pylock.NAME.toml where there are several environments. Versions are chosen "
-    "anew, whatever the file held before. A DAG file that runs dbt ls builds its environment when it is imported. Exit "
-    "code 1: a file cannot be imported, an environment cannot be resolved, or a package can have no hash."
-)
-_LIST = "Lists every build of a virtualenv_dir: ready, old, building or leftover. Writes nothing."
-_SHOW = (
-    "Shows everything that is known of an environment: the installed packages, the spec from which it was made, who "
-    "made it and when, the processes that use it now, and its warm servers. Writes nothing."
-)
-_VERIFY = (
-    "Compares ready environments with their records: every file exists with its size and can be read, commands can "
-    "be executed, no link is broken, and the same versions are installed. Each "
-    "environment also imports dbt and its adapters, unless another user could have changed it. Shows which process "
-    "holds the lock of the directory. Writes nothing. Exit code 1: something differs, or cannot be imported."
-)
-_PRUNE = (
-    "Removes builds that no task can find any more, then the environments that were used longest ago, until the store "
-    "is within its limits. An environment in use is never removed. A limit that is not given is read from Airflow's "
-    "configuration ([cosmos_venv] virtualenv_prune_...); 0 is no limit. With --digest it removes only that "
-    "environment. Exit code 1: this user has no permission to remove something that has to be removed, or the named "
-    "environment is in use."
-)
 _NAME = "first characters of its digest, or DIGEST-SUFFIX"
 
 
@@ -71,11 +26,10 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "env", "managed environments")
-    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM, env_warm)
-    fetch = add_action(actions, "fetch", "fetch environments that another machine has built", _FETCH, env_warm)
+    warm = add_action(actions, "warm", "build environments before tasks need them", env_warm)
+    fetch = add_action(actions, "fetch", "fetch environments that another machine has built", env_fetch)
     for action, verb in ((warm, "build"), (fetch, "fetch")):
         _add_sources(action, verb)
-        action.set_defaults(only_fetches=action is fetch)
     _add_lock(actions)
     _add_on_directory(actions)
 
@@ -115,7 +69,7 @@ def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
 
 
 def _add_lock(actions: Actions) -> None:
-    lock = add_action(actions, "lock", "write lock files of what DAG files need", _LOCK, env_lock)
+    lock = add_action(actions, "lock", "write lock files of what DAG files need", env_lock)
     lock.add_argument(
         "sources", nargs="+", type=_dag_source, metavar="DAGFILE", help="a DAG file, or a folder of DAG files"
     )
@@ -153,12 +107,12 @@ def _lock_output(text: str) -> Path:
 
 
 def _add_on_directory(actions: Actions) -> None:
-    push = add_action(actions, "push", "put environments into the remote store", _PUSH, env_push)
-    listing = add_action(actions, "list", "list the environments of a directory", _LIST, env_list)
-    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW, env_show)
-    verify = add_action(actions, "verify", "check that environments are complete", _VERIFY, env_verify)
+    push = add_action(actions, "push", "put environments into the remote store", env_push)
+    listing = add_action(actions, "list", "list the environments of a directory", env_list)
+    show = add_action(actions, "show", "show everything that is known of an environment", env_show)
+    verify = add_action(actions, "verify", "check that environments are complete", env_verify)
     what = "remove environments that are beyond the limits of a directory"
-    prune = add_action(actions, "prune", what, _PRUNE, env_prune)
+    prune = add_action(actions, "prune", what, env_prune)
     for action in (push, listing, show, verify, prune):
         action.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
     for action in (push, verify):

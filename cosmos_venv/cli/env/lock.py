@@ -52,7 +52,12 @@ class WrittenLock:
 
 
 def env_lock(options: argparse.Namespace) -> Result:
-    """Resolve the environments that DAG files need, and write a lock file of each.
+    """Resolve the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv.
+
+    Write a lock file (PEP 751) with the address and hash of each package: the file that the requirements name, else
+    pylock.toml beside the DAG file, or pylock.NAME.toml where there are several environments. Versions are chosen anew,
+    whatever the file held before. A DAG file that runs dbt ls builds its environment when it is imported. Exit code 1:
+    a file cannot be imported, an environment cannot be resolved, or a package can have no hash.
 
     :param options: the command line.
     :raises CosmosValueError: when ``--output`` is the file of several environments.

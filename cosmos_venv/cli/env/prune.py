@@ -15,10 +15,12 @@ from cosmos_venv.processes.cancellation import Cancellation
 
 
 def env_prune(options: argparse.Namespace) -> Result:
-    """Remove environments that are beyond the limits; a limit that is not given is as configured for Airflow.
+    """Remove builds that no task can find any more, then the environments that were used longest ago.
 
-    With ``--digest`` remove that environment, whatever the limits say. The result is wrong when something may not be
-    removed, or the named environment is in use.
+    This goes on until the store is within its limits. An environment in use is never removed. A limit that is not given
+    is read from Airflow's configuration ([cosmos_venv] virtualenv_prune_...); 0 is no limit. With --digest it removes
+    only that environment. Exit code 1: this user has no permission to remove something that has to be removed, or the
+    named environment is in use.
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read, or another process keeps its lock.

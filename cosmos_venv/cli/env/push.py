@@ -44,7 +44,10 @@ class PushedEnvironment:
 
 
 def env_push(options: argparse.Namespace) -> Result:
-    """Put the ready environments of a directory, or one of them, into the remote store.
+    """Put the ready environments of a virtualenv_dir, or the named one, into [cosmos_venv] remote_environment_dir.
+
+    They are signed with the key of remote_key_conn_id or remote_key_file. Exit code 1: an environment is damaged or
+    works only where it was built, or the remote does not take it.
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read, others can have written there, or the key cannot be had.

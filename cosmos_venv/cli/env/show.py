@@ -31,7 +31,7 @@ _HEADINGS = ("environment", "state", "use", "last used", "on disk", "dbt", "requ
 
 
 def env_list(options: argparse.Namespace) -> Result:
-    """List the builds of a directory.
+    """List every build of a virtualenv_dir: ready, old, building or leftover. Nothing is written.
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.
@@ -50,7 +50,10 @@ def env_list(options: argparse.Namespace) -> Result:
 
 
 def env_show(options: argparse.Namespace) -> Result:
-    """Show all that is known of an environment. People read it as YAML.
+    """Show everything that is known of an environment.
+
+    That is the installed packages, the spec from which it was made, who made it and when, the processes that use it
+    now, and its warm servers. Nothing is written.
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.
@@ -64,7 +67,12 @@ def env_show(options: argparse.Namespace) -> Result:
 
 
 def env_verify(options: argparse.Namespace) -> Result:
-    """Verify finished builds. The result is wrong when something is wrong with a build.
+    """Compare ready environments with their records.
+
+    Every file must exist with its size and be readable, commands must be executable, no link may be broken, and the
+    same versions must be installed. Each environment also imports dbt and its adapters, unless another user could have
+    changed it. The process that holds the lock of the directory is shown, too. Nothing is written. Exit code 1:
+    something differs, or cannot be imported.
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.

@@ -63,20 +63,42 @@ class BuiltEnvironment:
 
 
 def env_warm(options: argparse.Namespace) -> Result:
-    """Make the environments ready that the sources of the command line mean.
+    """Build environments in the foreground, before the first task needs them.
 
-    :param options: the command line; with ``only_fetches`` an environment that the remote store does not have is a
-        failure, else it is built.
-    :raises CosmosValueError: when a source describes no environment, or not its directory, or a setting of the remote
-        store is wrong or missing.
+    For a DAG file (it is imported), or for all DAG files below a folder, this builds the environment of each virtualenv
+    task that keeps one. For a requirements file, or a dbt project with a requirements.txt, it builds the environment
+    for py_requirements=['-r FILE']; for --requirement, the one for these. An environment that is ready is not changed.
+    With [cosmos_venv] remote_environment_dir it fetches what is there, and puts there what it has built. Exit code 1: a
+    file cannot be imported, an environment cannot be built or is known only when its task runs (virtualenv_dir is a
+    template, or mapped), or no file makes a DAG. A file without a DAG is only mentioned if other files make one, so
+    that dags/*.py may be given. Tasks that keep no environment are no failure.
+
+    :param options: the command line.
+    :raises CosmosValueError: when a source describes no environment, or not its directory.
+    """
+    return _make_ready(options, only_fetches=False)
+
+
+def env_fetch(options: argparse.Namespace) -> Result:
+    """Fetch environments from [cosmos_venv] remote_environment_dir, for the same sources as env warm, and build none.
+
+    An environment that is ready is not changed. Exit code 1: the remote does not hold an environment that can be used
+    here, or one of the reasons of env warm.
+
+    :param options: the command line.
+    :raises CosmosValueError: as ``env_warm``, or when a setting of the remote store is wrong or missing.
     :raises VirtualenvError: when the key of the remote store cannot be had.
     """
+    return _make_ready(options, only_fetches=True)
+
+
+def _make_ready(options: argparse.Namespace, *, only_fetches: bool) -> Result:
     from cosmos_venv.cli.dag_files import read_dag_files
     from cosmos_venv.managed import remote_environments, resolve
 
     if not (options.sources or options.py_requirements):
         options.parser.error("give a DAG file, a folder, a requirements file, or --requirement")
-    source = remote_environments.store_of_command(only_fetches=True) if options.only_fetches else None
+    source = remote_environments.store_of_command(only_fetches=True) if only_fetches else None
     dag_files, wanted = _sources_of(options)
     with steps("reading") as step:
         report = reporter(step, is_verbose=options.verbose)

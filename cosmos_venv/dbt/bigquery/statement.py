@@ -67,10 +67,6 @@ class _Manifest(msgspec.Struct):
     nodes: dict[str, _Node]
 
 
-class _NodeIds(msgspec.Struct):
-    nodes: dict[str, msgspec.Raw]
-
-
 def compiled_models(manifest: bytes, unique_ids: Sequence[str], *, full_refresh: bool) -> list[CompiledModel]:
     """The statements of models.
 
@@ -100,7 +96,7 @@ def project_hooks(manifest: bytes) -> list[str]:
 
     :param manifest: dbt's ``manifest.json``.
     """
-    return hooks_among(msgspec.json.decode(manifest, type=_NodeIds).nodes)
+    return hooks_among(msgspec.json.decode(manifest, type=_Manifest).nodes)
 
 
 def _compiled(unique_id: str, node: _Node, *, full_refresh: bool) -> CompiledModel:

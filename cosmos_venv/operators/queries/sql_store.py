@@ -15,9 +15,8 @@ import msgspec
 from cosmos_venv import compat, settings
 from cosmos_venv.dbt.bigquery.refusals import NO_SQL_STORE
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
-from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import read_limits
-from cosmos_venv.io import entries_of, map_index, write_to
+from cosmos_venv.io import entries_of, map_index, remote_target, write_to
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +31,7 @@ def require_sql_store() -> None:
     :raises CosmosValueError: when ``remote_target_path`` is not set.
     """
     if not settings.upload_sql_to_xcom:
-        _root()
+        remote_target(NO_SQL_STORE)
 
 
 def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any]) -> None:
@@ -102,10 +101,4 @@ def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
     """
     ti = context["ti"]
     place = "__".join(part for part in (str(ti.dag_id), task_id.rpartition(".")[0]) if part)
-    return _root() / "/".join([place, str(ti.run_id), *map_index(context), _FOLDER])
-
-
-def _root() -> Any:
-    if not settings.remote_target_path:
-        raise CosmosValueError(NO_SQL_STORE)
-    return compat.object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
+    return remote_target(NO_SQL_STORE) / "/".join([place, str(ti.run_id), *map_index(context), _FOLDER])

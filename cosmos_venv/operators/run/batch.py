@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,23 +13,22 @@ from cosmos_venv.compat import (
     LastingFailure,
     task_state,
 )
-from cosmos_venv.constants import NODES_XCOM, SOURCE_IDS, InvocationMode
+from cosmos_venv.constants import SOURCE_IDS, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
-from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
+from cosmos_venv.dbt.log_lines import FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun
-from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
+from cosmos_venv.operators.run.journal import Journal, present_try
 from cosmos_venv.operators.run.journal_record import TryRecord
-from cosmos_venv.operators.run.post_run import rows_with_sql
+from cosmos_venv.operators.run.post_run import push_rows
 from cosmos_venv.operators.run.run_steps import Look, run_in_workspace
 
 MISSING = NodeOutcome("missing")
 """The outcome of a node that was in the command, but that dbt has not reported."""
 
 _MOST_NAMES = 10
-_MOST_ROWS = 500  # of an XCom that is pushed although nobody has asked for it
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # The constructors of these take only a text. Other exceptions may need more, so no new one can be made of them.
@@ -38,15 +37,11 @@ _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
-LeaveOut = Callable[[Look], Outcomes]
-"""Returns outcomes of nodes that dbt must not build, and of sources. It may run another dbt command first."""
 
-
-def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
+def run_batch(run: DbtRun) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
-    :param leave_out: asked before the build which nodes dbt must not build; None: all are built.
     :returns: dbt's result.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: for the same reasons, where dbt ran in this process.
@@ -56,43 +51,35 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    push_xcom = _push_xcom(run) if task.is_watched else None
+    ti: Any = run.context.get("ti") if task.is_watched else None
+    push_xcom = None if ti is None else lambda key, value: ti.xcom_push(key=key, value=value)
     journal = Journal(*present_try(run.context), task.log, push_xcom, task_state(run.context))
     before = done_before(task, journal.earlier())
     journal.begin(before)
 
-    def command_for(nodes: Iterable[str]) -> list[str]:
+    def choose(look: Look) -> list[str] | None:
+        nodes = _without(task._leave_out(run.context, look), task.nodes, journal, before)
         words = [*run.command, "--select", *dict.fromkeys(task.nodes[each] for each in nodes)]
         if run.mode is InvocationMode.SUBPROCESS:
             # dbt 2 refuses a flag that is given twice.
             words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
-        return words
-
-    def choose(look: Look) -> list[str] | None:
-        nodes = _without(leave_out(look) if leave_out is not None else {}, task.nodes, journal, before)
-        return command_for(nodes) if nodes else None
-
-    whole = replace(
-        run,
-        command=command_for(each for each in task.nodes if each not in before),
-        on_node=journal.note,
-        on_tick=journal.write_copies,
-        updated_before=[each for each, done in before.items() if done.status == SUCCESS],
-    )
+        return words if nodes else None
 
     ended: dict[str, NodeOutcome] = {}
 
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
+        found = {**own, **others}
         if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt has run none of its nodes
-            ended.update({**own, **others})
-        task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
-        _push_rows(run, {**own, **others}, artifacts)
+            ended.update(found)
+        task.log.info("%s", "\n".join(["Nodes of this batch:", *_table(found, before)]))
+        push_rows(run, found, artifacts)
         _refuse_failed(own, others, before, lambda: task._judge(result, artifacts))
 
     is_over, end, why = False, FAILED, ""
     try:
-        result = run_in_workspace(whole, judge_nodes, None if leave_out is None else choose, outcomes=ended)
+        watched = replace(run, on_node=journal.note, on_tick=journal.write_copies)
+        result = run_in_workspace(watched, judge_nodes, choose, ended=lambda left: ended or left.outcomes())
         is_over, end = True, SUCCESS
         return result
     except Exception as error:
@@ -186,34 +173,6 @@ def _refuse_failed(own: Outcomes, others: Outcomes, before: Outcomes, judge: Cal
         raise type(error)(f"{headline}\n{error}") from None
     if failed or missing:
         raise AirflowException(f"{headline}\ndbt has ended without an error.")
-
-
-def _push_rows(run: DbtRun, outcomes: Outcomes, artifacts: Artifacts) -> None:
-    if (push := _push_xcom(run)) is None:
-        return
-    found = rows_with_sql(run, outcomes, artifacts)
-    rows = told_rows(found, started=run.how_started if run.task.push_node_rows else None)
-    try:
-        push(NODES_XCOM, rows)
-    except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-        run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
-
-
-def told_rows(found: Iterable[dict[str, Any]], *, started: str | None) -> list[dict[str, Any]]:
-    """The rows of the table as an XCom, failures first.
-
-    :param found: the rows of all nodes.
-    :param started: how dbt was started. It is added to each row, for the table of the whole run. None: it is not added,
-        and only the first ``_MOST_ROWS`` rows are returned.
-    """
-    rows = sorted(found, key=lambda row: row["status"] in DONE_STATUSES)
-    return rows[:_MOST_ROWS] if started is None else [{**row, "started": started} for row in rows]
-
-
-def _push_xcom(run: DbtRun) -> PushXCom | None:
-    """Pushes an XCom of the task; None where Airflow does not run it."""
-    ti: Any = run.context.get("ti")
-    return None if ti is None else lambda key, value: ti.xcom_push(key=key, value=value)
 
 
 def _headline(own: Outcomes, failed: list[str], missing: list[str]) -> str:

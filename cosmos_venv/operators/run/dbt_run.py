@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials, project_cache, settings
+from cosmos_venv import credentials, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
@@ -34,8 +34,6 @@ from cosmos_venv.operators.run import warm_start
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from cosmos_venv.dbt.packages import ProjectPackages
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
@@ -59,8 +57,6 @@ class DbtRun:
     :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
         process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
-    :param updated_before: unique ids of the nodes that earlier tries of the task have updated. A try that fails emits
-        no assets, so a later try emits them.
     :param starts: how its commands were started, each noted when it starts. Each is ``warm``, ``runner`` (in this
         process), ``process``, or the reason why a process did not start warm.
     """
@@ -72,7 +68,6 @@ class DbtRun:
     push_run_results: bool = False
     on_node: Callable[[NodeEvent, Path], None] | None = None
     on_tick: Callable[[], None] | None = None
-    updated_before: Collection[str] = ()
     starts: list[str] = field(default_factory=list)
 
     @cached_property
@@ -103,17 +98,6 @@ class DbtRun:
         """The names that tell the task from others: DAG, task, index of a mapped task, target of the profile."""
         task = self.task
         return (task.dag_id, task.task_id, *map_index(self.context), task.profile_config.target_name)
-
-    def packages(self, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
-        """The packages that ``dbt deps`` installs for the project.
-
-        :param env: the environment variables of dbt, as far as they are known.
-        :param which_dbt: a text that identifies dbt: another dbt has another text.
-        """
-        project, variables = Path(self.task.project_dir), self.task.vars
-        return project_cache.project_packages(
-            project, self.task.kept_directory, variables=variables, env=env, which_dbt=which_dbt
-        )
 
     def count_start(self, how: str) -> None:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
@@ -170,12 +154,10 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     on_node, target = run.on_node, command.artifacts.target
     if on_node is not None and command.base_cmd == tuple(task.base_cmd):
         watch["on_node"] = lambda event: on_node(event, target)
-    found: DbtResult
     try:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
-            found = _call(task.run_dbt_runner, run, command, command.words, watch)
-            return found
+            return _call(task.run_dbt_runner, run, command, command.words, watch)
         candidate = task._warm_candidate(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick

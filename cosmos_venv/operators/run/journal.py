@@ -274,20 +274,12 @@ def _store_of(key: str, state: Any = None) -> _Store:
     """The place where the next try of a task finds its journal."""
     folder = caches.remote_journals()
     name = f"{_NAME}{key}"
-    if folder is None and state is not None:
-        return _Store(
-            name=f"the task state {name}",
-            read=lambda: state.get(name) or "",
-            write=lambda text: state.set(name, text),
-            remove=lambda: state.delete(name),
-        )
     if folder is None:
-        return _Store(
-            name=f"the Variable {name}",
-            read=lambda: compat.variable(name) or "",
-            write=lambda text: compat.set_variable(name, text, _DESCRIPTION),
-            remove=lambda: compat.forget_variable(name),
-        )
+        kind, get, remove = "Variable", compat.variable, compat.forget_variable
+        write = partial(compat.set_variable, description=_DESCRIPTION)
+        if state is not None:
+            kind, get, write, remove = "task state", state.get, state.set, state.delete
+        return _Store(f"the {kind} {name}", lambda: get(name) or "", partial(write, name), partial(remove, name))
     file = f"{key}.jsonl"
 
     def read() -> str:

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import assets, compat, settings
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import NODES_XCOM
-from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeOutcome
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
 from cosmos_venv.files.read_limits import packed
+from cosmos_venv.io import folder_of_sql, remote_target, upload_compiled_sql
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.journal_record import rows_of
 
@@ -37,6 +38,7 @@ _LOOKING = ("source", "freshness")
 """The command that gives the assets of sources, where that is asked for."""
 
 PRODUCER = "urn:cosmos-venv"
+_MOST_ROWS = 500  # of an XCom that is pushed although nobody has asked for it
 
 
 def require_place_for(task: Any) -> None:
@@ -46,11 +48,8 @@ def require_place_for(task: Any) -> None:
     :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
     :raises AirflowCompatibilityError: when this Airflow cannot take assets in the way that the settings say.
     """
-    if task.should_upload_compiled_sql and not settings.remote_target_path:
-        raise CosmosValueError(
-            "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
-            "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
-        )
+    if task.should_upload_compiled_sql:
+        remote_target()
     if settings.enable_dataset_alias or not gives_assets(task):
         return
     if tuple(task.base_cmd) == _LOOKING:
@@ -65,18 +64,20 @@ def require_place_for(task: Any) -> None:
         )
 
 
-def follow_up(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
+def follow_up(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome], *, failed: bool) -> None:
     """Do everything that the operator's parameters ask for.
 
     :param run: the run.
     :param command: its command, which has ended.
+    :param outcomes: of the nodes, by unique id. Nodes that earlier tries have built are among them: a try that fails
+        gives no assets, so a later try gives them.
     :param failed: whether dbt has failed. Then an error here is a warning, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
     _keep_events(run, command)
     if not failed:
-        _give_assets(run, command)
-    for step in _steps(run, command):
+        _give_assets(run, command, outcomes)
+    for step in _steps(run, command, outcomes):
         try:
             step()
         except Exception as error:
@@ -101,27 +102,25 @@ def call_back_about_warnings(run: DbtRun, artifacts: Artifacts) -> None:
     if not nodes and not task.calls_back_without_warnings:
         return
     context = dict(run.context) | {
-        "test_names": [node.name for node in nodes],
-        "test_results": [node.message for node in nodes],
+        "test_names": [name for name, _ in nodes],
+        "test_results": [message for _, message in nodes],
     }
     for callback in callables("on_warning_callback", given):
         callback(context)
 
 
-def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
+def _steps(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> Iterator[Callable[[], None]]:
     task = run.task
     if task.should_store_compiled_sql:
         yield partial(_show_fields, run, command.artifacts)
     if _uploads(task):
-        from cosmos_venv.io import upload_compiled_sql  # few tasks upload
-
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
         yield partial(_push_run_results, run, command.artifacts)
     if task.run_artifacts is not None:
         yield partial(_keep_part, run, command.artifacts)
-    if task.push_node_rows and run.on_node is None:  # the table of a batch has more
-        yield partial(_push_node_rows, run, command.artifacts)
+    if task.push_node_rows and run.on_node is None:  # a batch has pushed its rows, and has more
+        yield partial(push_rows, run, outcomes, command.artifacts)
     # The last step: a user's callback may take long, or fail.
     given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
@@ -168,15 +167,29 @@ def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
     run.context["ti"].xcom_push(key="run_results", value=packed(text.encode()))
 
 
-def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
-    found = rows_with_sql(run, artifacts.outcomes(), artifacts)
-    # The task that reads them cannot mask the secrets of this task.
-    rows = [{**row, "message": compat.masked(row["message"]), "started": run.how_started} for row in found]
-    if rows:
-        run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+def push_rows(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> None:
+    """Push the outcomes of nodes as an XCom of the task, failures first. An error is a warning: dbt has done its work.
+
+    For the table of the whole run, each row has how dbt was started. Otherwise, only the first rows are pushed.
+
+    :param run: the run.
+    :param outcomes: by unique id.
+    :param artifacts: the artifacts that dbt has left.
+    """
+    rows = sorted(_rows_with_sql(run, outcomes, artifacts), key=lambda row: row["status"] in DONE_STATUSES)
+    if run.task.push_node_rows:
+        # The task that reads them cannot mask the secrets of this task.
+        rows = [{**row, "message": compat.masked(row["message"]), "started": run.how_started} for row in rows]
+    else:
+        rows = rows[:_MOST_ROWS]
+    try:
+        if rows and "ti" in run.context:
+            run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises
+        run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
-def rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
+def _rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
     """The outcomes of nodes as the value of an XCom, with ``compiled_path`` for failed and warned nodes with SQL.
 
     The path is the URL of the upload, or the file in a target folder of the user. Else the file is deleted with the
@@ -193,8 +206,6 @@ def rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: A
         return rows
     folder = str(artifacts.target) if artifacts.are_kept else artifacts.target.name
     if _uploads(run.task):
-        from cosmos_venv.io import folder_of_sql
-
         folder = f"{settings.remote_target_path.rstrip('/')}/{folder_of_sql(run.context)}"
     paths = {each: f"{folder}/{file.relative_to(artifacts.target).as_posix()}" for each, file in files.items()}
     return [{**row, "compiled_path": paths[row["node"]]} if row["node"] in paths else row for row in rows]
@@ -230,7 +241,7 @@ def alias_name(task: Any) -> str:
     return "__".join(part for part in parts if part)
 
 
-def _give_assets(run: DbtRun, command: DbtCommand) -> None:
+def _give_assets(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> None:
     """Give Airflow the assets of each node that has succeeded, or of each source with new data."""
     task = run.task
     if not gives_assets(task):
@@ -239,20 +250,19 @@ def _give_assets(run: DbtRun, command: DbtCommand) -> None:
         if tuple(task.base_cmd) == _LOOKING:
             _give_sources(run, command)
         else:
-            _give_nodes(run, command)
+            _give_nodes(run, command, outcomes)
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
         task.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
 
 
-def _give_nodes(run: DbtRun, command: DbtCommand) -> None:
+def _give_nodes(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]) -> None:
     task = run.task
-    found = _lineage(run, command.artifacts)
+    found = _lineage(run, command.artifacts, outcomes)
     where = _namespace(task, command) if found.outlets else None
     if where is None:
         return
     inlets, outlets = asset_uris(where, found.inlets), asset_uris(where, found.outlets)
     task.log.info("Inlets: %s", inlets)
-    task.log.info("Outlets: %s", outlets)
     give(task, run.context, {uri: {} for uri in outlets})
 
 
@@ -278,7 +288,6 @@ def _give_sources(run: DbtRun, command: DbtCommand) -> None:
             found[uri] = of_event(source)
         else:
             task.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
-    task.log.info("Outlets: %s", list(found))
     if found:
         give(task, run.context, found)
 
@@ -294,16 +303,15 @@ def asset_uris(where: str, names: Iterable[str]) -> list[str]:
     return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
 
 
-def _lineage(run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
-    run_results, manifest = (artifacts.text(name) for name in ("run_results.json", "manifest.json"))
-    if run_results is None or manifest is None:
+def _lineage(run: DbtRun, artifacts: Artifacts, outcomes: Mapping[str, NodeOutcome]) -> assets.Lineage:
+    manifest = artifacts.text("manifest.json")
+    if manifest is None or not artifacts.show_nodes:
         run.task.log.warning(
-            "The assets of this task are not known: dbt has written no %s. Drop --no-write-json, or say "
-            "emit_datasets=False.",
-            "run_results.json" if run_results is None else "manifest.json",
+            "The assets of this task are not known: dbt has written no results, or no manifest.json. Drop "
+            "--no-write-json, or say emit_datasets=False."
         )
         return assets.Lineage()
-    return assets.lineage(run_results, manifest, run.updated_before)
+    return assets.lineage({each: found.status for each, found in outcomes.items()}, manifest)
 
 
 def _namespace(task: Any, command: DbtCommand) -> str | None:
@@ -324,6 +332,7 @@ def give(task: Any, context: Context | Mapping[str, Any], extras: Mapping[str, M
     :param context: Airflow's context of the task.
     :param extras: URI of each asset to the ``extra`` of its event.
     """
+    task.log.info("Outlets: %s", list(extras))
     # The step that may fail comes first, so that the warning of the caller is true: no asset was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:

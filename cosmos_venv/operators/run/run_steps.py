@@ -38,6 +38,9 @@ Look = Callable[[tuple[str, ...], Sequence[str]], tuple[DbtResult, Artifacts]]
 Choose = Callable[[Look], Sequence[str] | None]
 """Returns the command line, once dbt can run in the workspace; None when nothing is left to run."""
 
+Ended = Callable[[Artifacts], Mapping[str, NodeOutcome]]
+"""Returns the outcomes of nodes by unique id, once ``judge`` was called."""
+
 _DEPS = ("deps",)
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
 _NOTHING = "Nothing to do"
@@ -50,14 +53,14 @@ _WHY = (
 
 
 def run_in_workspace(
-    run: DbtRun, judge: Judge, choose: Choose | None = None, *, outcomes: Mapping[str, NodeOutcome] | None = None
+    run: DbtRun, judge: Judge, choose: Choose | None = None, *, ended: Ended = Artifacts.outcomes
 ) -> DbtResult:
     """Run dbt in a workspace, with its profile, and then the follow-up steps; ``dbt deps`` first where it is wanted.
 
     :param run: the run.
     :param judge: raises when the command has failed.
     :param choose: returns the command line to run instead of ``run.command``; None: ``run.command`` is run.
-    :param outcomes: the outcomes of the nodes, by unique id, which ``judge`` may fill in; None: those of the artifacts.
+    :param ended: returns the outcomes of the nodes that have run, in this try of the task or an earlier one.
     :returns: the result of the command.
     """
     task = run.task
@@ -106,17 +109,17 @@ def run_in_workspace(
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
-                _tell_what_was_not_built(run, outcomes or command.artifacts.outcomes())
+                _tell_what_was_not_built(run, ended(command.artifacts))
             except CommandKilled:
                 raise
             except Exception as error:
                 # First: a callback of the user may move the artifacts.
-                kinds = kinds_of(outcomes or command.artifacts.outcomes(), str(error)) if task.retry_on else ()
-                post_run.follow_up(run, command, failed=True)
+                kinds = kinds_of(ended(command.artifacts), str(error)) if task.retry_on else ()
+                post_run.follow_up(run, command, ended(command.artifacts), failed=True)
                 if (final := judged(error, task.retry_on, kinds)) is not error:
                     raise final from None
                 raise
-            post_run.follow_up(run, command, failed=False)
+            post_run.follow_up(run, command, ended(command.artifacts), failed=False)
             task._after_success(run, command)
             post_run.call_back_about_warnings(run, command.artifacts)
             # Last of all: it is a success only when nothing of the above has failed.
@@ -208,7 +211,9 @@ def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], wh
         )
         task.handle_exception(task._start(run, deps))
 
-    packages = run.packages(command.env, which_dbt)
+    packages = project_cache.project_packages(
+        Path(task.project_dir), task.kept_directory, variables=task.vars, env=command.env, which_dbt=which_dbt
+    )
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
@@ -83,17 +82,17 @@ class TriesTheFirstNodeBeforehand(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        instead_of("operators.run.batch", "run_batch", self._run)
+        instead_of("operators.run.batch", "run_in_workspace", self._run)
 
     @staticmethod
-    def _run(sound: Original, *given: Any, build: Any, **others: Any) -> Any:
-        def build_twice(run: Any, judge: Any) -> Any:
-            words = ["run" if word == "build" else word for word in run.command]
-            first = words[: words.index("--select") + 2]
-            build(replace(run, command=first, on_node=None), lambda *_: None)
-            return build(run, judge)
+    def _run(sound: Original, run: Any, judge: Any, choose: Any, **others: Any) -> Any:
+        def choose_after_a_run(look: Any) -> Any:
+            words = choose(look)
+            first = words[1 : words.index("--select") + 2]
+            look(("run",), ["run" if word == "build" else word for word in first])
+            return words
 
-        return sound(*given, build=build_twice, **others)
+        return sound(run, judge, choose_after_a_run, **others)
 
 
 class TellsTheSameInEachTry(Mutant):

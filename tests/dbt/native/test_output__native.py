@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.dbt.log_lines import logged_text
 from cosmos_venv.dbt.native.output import undone, unhandled_command
-from cosmos_venv.dbt.results import Artifacts, Warned, failure_text
+from cosmos_venv.dbt.results import Artifacts, failure_text
 
 CONSOLE = """\
   dbt-core 2.0.0-alpha.4
@@ -75,7 +75,7 @@ def test_a_test_that_found_rows_says_how_many(artifacts: Artifacts) -> None:
     write_results(artifacts, failed, warned)
 
     assert failure_text(artifacts, lines=CONSOLE).splitlines()[0] == "test.harbor.accepted.a1: fail: Got 1 result"
-    assert artifacts.warnings() == [Warned(name="unique_other_id", message="Got 2 results")]
+    assert artifacts.warnings() == [("unique_other_id", "Got 2 results")]
 
 
 def test_where_nothing_could_be_compiled_the_log_says_why(artifacts: Artifacts) -> None:

@@ -14,8 +14,9 @@ from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
-from cosmos_venv.operators.run.batch import told_rows
-from cosmos_venv.operators.run.journal_record import rows_of, unpacked
+from cosmos_venv.operators.run.dbt_run import DbtRun
+from cosmos_venv.operators.run.journal_record import unpacked
+from cosmos_venv.operators.run.post_run import push_rows
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.fake_dags import CHAIN, write_models
 from tests.installed import DBT, needs_dbt
@@ -153,13 +154,19 @@ def test_another_run_of_the_dag_runs_everything(run_try: RunTry, dbt: FakeVenv) 
     assert len(selected(dbt)[1]) == 3
 
 
-@pytest.mark.parametrize(("started", "number"), [(None, 500), ("warm", 600)])
-def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(started: str | None, number: int) -> None:
+@pytest.mark.parametrize(("is_for_the_table", "number"), [(False, 500), (True, 600)])
+def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(
+    is_for_the_table: bool, number: int, tmp_path: Path
+) -> None:
     outcomes = {f"model.p.m{each}": NodeOutcome("success", message="SELECT 1") for each in range(599)}
     outcomes["model.p.bad"] = NodeOutcome("error", message="no column x")
+    pushed: dict[str, Any] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    task = SimpleNamespace(push_node_rows=is_for_the_table)
 
-    told = told_rows(rows_of(outcomes), started=started)
+    push_rows(DbtRun(task=task, context={"ti": ti}, command=[], env={}), outcomes, Artifacts(target=tmp_path))
 
+    told = pushed["dbt_nodes"]
     assert len(told) == number
     assert (told[0]["node"], told[0]["message"]) == ("model.p.bad", "no column x")
     assert {row["message"] for row in told[1:]} == {""}
