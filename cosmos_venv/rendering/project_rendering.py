@@ -26,7 +26,7 @@ from cosmos_venv.compat import (
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.project.gc_pause import give_back, no_collection
+from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, ProjectInDag, is_put_in_order
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
     from cosmos_venv.rendering.project_split import DomainGraph
-
-
-_MANY_NODES = 2000  # with more nodes it pays to give the memory of the manifest's text back
 
 
 class RenderedProject:
@@ -201,8 +198,6 @@ class _Rendering(ProjectInDag):
     def _loaded_plan(self) -> Plan:
         with self._time_to_build():
             self.graph.load()
-        if len(self.graph.nodes) > _MANY_NODES:
-            give_back()
         plan = self._plan()
         self._keep(plan)
         return plan
