@@ -182,7 +182,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             longest_page=settings.task_docs_max_chars,
             has_sql_pages=settings.task_docs_compiled_sql,
             docs_base=settings.docs_base(),
-            uses_models_flag=settings.pre_dbt_fusion,
             is_choosable=self.run_params is not None and self.run_params.chooses,
             query_adapter=self.profile.get_profile_type() if self._is_async else "",
             has_setup=settings.enable_setup_async_task,
