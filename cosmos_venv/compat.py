@@ -483,14 +483,21 @@ def run_began() -> float | None:
 
 
 @contextmanager
-def import_time_out_paused() -> Iterator[None]:
-    """Pause Airflow's time-out of a DAG file's import within this block. Afterwards the remaining seconds run.
+def import_time_out_paused(*, for_task: bool) -> Iterator[None]:
+    """Pause Airflow's time-out of a DAG file's import within this block, for a command that a user types, and for a
+    task. Afterwards the remaining seconds run.
+
+    A user can end the wait, and a task can be killed. A task that waited for half of the time-out lost its try where
+    dbt ls took longer on a busy worker. The DAG processor has more files to parse.
 
     The time-out is the only ``ITIMER_REAL`` timer of the process, with a signal handler of Airflow. A timer with
     another handler, such as pytest-timeout's, is not paused.
+
+    :param for_task: whether the task that this process runs needs the result.
     """
     handler = signal.getsignal(signal.SIGALRM)
-    if not (getattr(handler, "__module__", None) or "").startswith("airflow."):
+    is_of_airflow = (getattr(handler, "__module__", None) or "").startswith("airflow.")
+    if not (is_of_airflow and (for_task or is_typed_command())):
         yield
         return
     seconds, interval = signal.setitimer(signal.ITIMER_REAL, 0)

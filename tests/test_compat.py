@@ -74,14 +74,20 @@ def start_timer() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.parametrize(
-    ("module", "is_paused"), [("airflow.utils.timeout", True), ("airflow.sdk.timeout", True), ("pytest_timeout", False)]
+    ("module", "for_task", "is_paused"),
+    [
+        ("airflow.utils.timeout", True, True),
+        ("airflow.sdk.timeout", True, True),
+        ("pytest_timeout", True, False),
+        ("airflow.sdk.timeout", False, False),
+    ],
 )
 def test_only_the_timer_of_airflow_is_paused_and_it_runs_on_after_a_failure_too(
-    start_timer: Callable[[str], None], module: str, is_paused: bool
+    start_timer: Callable[[str], None], module: str, for_task: bool, is_paused: bool
 ) -> None:
     start_timer(module)
 
-    with suppress(ValueError), import_time_out_paused():
+    with suppress(ValueError), import_time_out_paused(for_task=for_task):
         within, _ = signal.getitimer(signal.ITIMER_REAL)
         raise ValueError
 
@@ -93,7 +99,7 @@ def test_no_timer_is_started_where_none_ran(start_timer: Callable[[str], None]) 
     start_timer("airflow.utils.timeout")
     signal.setitimer(signal.ITIMER_REAL, 0)
 
-    with import_time_out_paused():
+    with import_time_out_paused(for_task=True):
         pass
 
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0

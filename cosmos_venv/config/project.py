@@ -19,15 +19,13 @@ from cosmos_venv.config.validation import (
     refuse_text_for_boolean,
     require,
 )
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.remote.remote_file import url_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from cosmos_venv.remote.project_address import ProjectAddress
-
-_SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 
 
 class ProjectConfig(NamedArguments):
@@ -136,20 +134,8 @@ class ProjectConfig(NamedArguments):
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
     def is_manifest_available(self) -> bool:
-        """Whether a manifest was given and is there. A remote manifest is looked for, but not read.
-
-        :raises CosmosLoadDbtException: when its server or storage does not say whether it is there.
-        """
-        if not isinstance(self.manifest_path, str):
-            return self.manifest_path is not None and self.manifest_path.is_file()
-        from cosmos_venv.remote.download_cache import RemoteError
-        from cosmos_venv.remote.remote_file import RemoteFile
-
-        file = RemoteFile(url=self.manifest_path, conn_id=self.manifest_conn_id)
-        try:
-            return file.exists(seconds=_SECONDS)
-        except RemoteError as error:
-            raise CosmosLoadDbtException(f"ProjectConfig.manifest_path {file}: {error}.") from None
+        """Whether a manifest was given and is there; a manifest at a URL counts as there: the load tells."""
+        return isinstance(self.manifest_path, str) or (self.manifest_path is not None and self.manifest_path.is_file())
 
     def _stand_in(self, folder: Path | None) -> None:
         self.dbt_project_path = folder

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Enum)
 
 
-def refuse_unknown_names(owner: str, given: Iterable[str], known: Collection[str]) -> None:
+def refuse_unknown_names(
+    owner: str, given: Iterable[str], known: Collection[str], *, verb: str = "takes no argument"
+) -> None:
     """Refuse a keyword that a class does not take; the error lists the keywords of a similar name.
 
-    :param owner: the name of the class.
+    :param owner: the name of the class, or words.
     :param given: names of keywords.
     :param known: names of the keywords that the class takes.
+    :param verb: stands between ``owner`` and the keyword in the error.
     :raises CosmosValueError: for the first of ``given`` that is not in ``known``.
     """
     unknown = next((name for name in given if name not in known), None)
@@ -38,7 +41,7 @@ def refuse_unknown_names(owner: str, given: Iterable[str], known: Collection[str
 
     near = difflib.get_close_matches(unknown, sorted(known), n=3)
     advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
-    raise CosmosValueError(f"{owner} takes no argument {unknown!r}. {advice}")
+    raise CosmosValueError(f"{owner} {verb} {unknown!r}. {advice}")
 
 
 class NamedArguments:

@@ -135,10 +135,8 @@ class LoadRequest:
             return LoadMode.DBT_LS, "LoadMode.CUSTOM means this"
         if method is not LoadMode.AUTOMATIC:
             return method, "RenderConfig.load_method says so"
-        if isinstance(manifest, str):  # no server is asked whether the file exists: it is read in a moment
-            return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {mask(manifest)}"
         if self.project.is_manifest_available():
-            return LoadMode.DBT_MANIFEST, f"there is a manifest at {manifest}"
+            return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {mask(str(manifest))}"
         lacking = (
             "no ProjectConfig.manifest_path is given" if manifest is None else f"there is no manifest at {manifest}"
         )

@@ -172,7 +172,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         # dbt on Windows writes backslashes, and manifests travel.
         _path(entry.original_file_path.replace("\\", "/")),
         package,
-        _tags(config) if entry.tags is None else [*map(intern, entry.tags)],
+        tags_of(entry),
         config,
         resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn and [*map(intern, entry.fqn)],
@@ -203,9 +203,14 @@ def _compiled_sql(written: msgspec.Raw) -> str:
         return ""
 
 
-def _tags(config: Mapping[str, Any]) -> list[str]:
-    # Unit tests have their tags in the configuration only.
-    tags = config.get("tags") or []
+def tags_of(entry: NodeEntry) -> list[str]:
+    """The tags of an entry. Unit tests have tags only in their configuration.
+
+    :param entry: the entry, whose configuration has been read.
+    """
+    if entry.tags is not None:
+        return [*map(intern, entry.tags)]
+    tags = (entry.config or {}).get("tags") or []
     return [tags] if isinstance(tags, str) else list(tags)
 
 

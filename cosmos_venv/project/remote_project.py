@@ -17,7 +17,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -111,10 +111,8 @@ class _RemoteProject:
     def folder(self) -> Path:
         """The folder with the project of the version that this process needs."""
         is_for_task = compat.dag_to_run() is not None
-        waits = is_for_task or compat.is_typed_command()
         try:
-            # A user can end the wait, and a task can be killed. The DAG processor has more files to parse.
-            with compat.import_time_out_paused() if waits else nullcontext():
+            with compat.import_time_out_paused(for_task=is_for_task):
                 version = self.address.version or (self._version_of_task() if is_for_task else "")
                 if version:
                     self._fetch_only(version)

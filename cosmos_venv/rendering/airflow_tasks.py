@@ -32,6 +32,7 @@ from cosmos_venv.compat import (
     can_be_copied,
 )
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.config.validation import refuse_unknown_names
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID, SETUPS, TEARDOWNS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
@@ -111,17 +112,9 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
 
     :param where: the place of the arguments, for errors: ``operator_args``.
     :param names: names of arguments.
-    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
+    :raises CosmosValueError: as ``refuse_unknown_names``.
     """
-    known = _of_any_operator()
-    for unknown in names:
-        if unknown in known:
-            continue
-        import difflib
-
-        near = difflib.get_close_matches(unknown, sorted(known), n=1)
-        advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-        raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
+    refuse_unknown_names(f"{where}: no dbt operator", names, _of_any_operator(), verb="takes")
 
 
 @functools.cache

@@ -43,7 +43,6 @@ class TaskArguments:
         self._shared_by_tests = {
             text for text, number in Counter(map(self._selectors.get, tests)).items() if number > 1
         }
-        self._selecting = "models" if request.settings.uses_models_flag else "select"
         choice = request.indirect_selection
         self._mode = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
         shared: Any = request.operator_args.get("exclude") or []
@@ -61,7 +60,7 @@ class TaskArguments:
         if node.resource_type is DbtResourceType.FUNCTION:
             # dbt build would also run the tests that call the function.
             given = {**NO_OTHER_TESTS, **given}
-        return self._with_own({self._selecting: self._selectors[node.unique_id], **given}, node)
+        return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], tests: NodeTests) -> dict[str, Any]:
         """The arguments of ``dbt build``.
@@ -72,9 +71,9 @@ class TaskArguments:
         """
         text = self._selectors[node.unique_id]
         if tests.words is None:
-            return self._with_own({self._selecting: text, **self._exclude(tests.apart), **self._mode, **given}, node)
+            return self._with_own({"select": text, **self._exclude(tests.apart), **self._mode, **given}, node)
         words = " ".join((text, *tests.words))
-        return self._with_own({self._selecting: words, **self._exclude(()), **NO_OTHER_TESTS, **given}, node)
+        return self._with_own({"select": words, **self._exclude(()), **NO_OTHER_TESTS, **given}, node)
 
     def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
         """The arguments of the ``dbt build`` of several nodes.

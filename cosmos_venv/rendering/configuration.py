@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.config.run_params import RunParams
+from cosmos_venv.config.validation import deprecated
 from cosmos_venv.constants import (
     SELECT_TASK_ID,
     TESTS,
@@ -182,7 +182,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             longest_page=settings.task_docs_max_chars,
             has_sql_pages=settings.task_docs_compiled_sql,
             docs_base=settings.docs_base(),
-            uses_models_flag=settings.pre_dbt_fusion,
             is_choosable=self.run_params is not None and self.run_params.chooses,
             query_adapter=self.profile.get_profile_type() if self._is_async else "",
             has_setup=settings.enable_setup_async_task,
@@ -281,9 +280,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 f"operator_args['exclude']={self.operator_args['exclude']!r} must be a text or a list of texts."
             )
         if "schema" in self.operator_args:
-            _deprecated("operator_args['schema']", "profile_args of the profile mapping")
+            deprecated("operator_args['schema']", "profile_args of the profile mapping", stacklevel=4)
         if "install_deps" in self.operator_args:
-            _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
+            deprecated(
+                "operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps", stacklevel=4
+            )
         is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
         if is_watcher:
             self._refuse_beside_watcher()
@@ -415,7 +416,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse_two_environments(self) -> None:
         if "env" in self.operator_args:
-            _deprecated("operator_args['env']", "ProjectConfig.env_vars")
+            deprecated("operator_args['env']", "ProjectConfig.env_vars", stacklevel=4)
         others = _given(
             {
                 "operator_args['env']": self.operator_args.get("env"),
@@ -439,7 +440,3 @@ def _refuse(what: str, refusals: Mapping[str, bool]) -> None:
 def _given(places: Mapping[str, object]) -> str:
     """The names of the places in which something is given."""
     return " and ".join(name for name, value in places.items() if value)
-
-
-def _deprecated(old: str, new: str) -> None:
-    warnings.warn(f"{old} is deprecated: use {new}.", DeprecationWarning, stacklevel=6)

@@ -91,6 +91,16 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_placeholder and self.arguments.get("trigger_rule") == _DONE_OR_FAILED
 
 
+def end_task(task_id: str) -> PlannedTask:
+    """A task that runs nothing, and fails where a task right before it has failed.
+
+    It is skipped if all tasks before it are: a skipped group must skip the tasks behind the group.
+
+    :param task_id: its id.
+    """
+    return PlannedTask(task_id=task_id, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"})
+
+
 def passage_behind(task: PlannedTask) -> PlannedTask:
     """The task between a node with ``on_error: continue`` and the children of the node.
 

@@ -24,7 +24,6 @@ from cosmos_venv.constants import (
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
-    EMPTY,
     READY,
     Edge,
     Plan,
@@ -32,6 +31,7 @@ from cosmos_venv.rendering.model import (
     PlannedGroup,
     PlannedNode,
     PlannedTask,
+    end_task,
 )
 from cosmos_venv.rendering.task_arguments import LONGEST_ID, NOTHING_ELSE, is_airflow_id
 
@@ -220,15 +220,10 @@ def with_end_of_failed(plan: Plan) -> Plan:
     passages = {task.task_id for task in plan.tasks if task.is_passage}
     if not passages:
         return plan
-    done = _done(ON_ERROR_DONE_TASK_ID)
+    done = end_task(ON_ERROR_DONE_TASK_ID)
     edges = {(before, done.task_id) for before, after in plan.edges if after in passages}
     ended = plan.between(None, done)
     return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
-
-
-def _done(task_id: str) -> PlannedTask:
-    """A task that runs nothing, and fails where a task right before it has failed."""
-    return PlannedTask(task_id=task_id, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"})
 
 
 def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig, operator: str) -> Plan:
@@ -255,7 +250,7 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
             )
             for each, own in ((ON_RUN_START, {}), (ON_RUN_END, {"task_nodes": running}))
         ]
-        done = _done(ON_RUN_END_DONE_TASK_ID)
+        done = end_task(ON_RUN_END_DONE_TASK_ID)
         ended = plan.between(None, done)
         edges = {*ended.edges, *plan.between(*hooks).edges, (ON_RUN_END, done.task_id)}
         plan = msgspec.structs.replace(ended, tasks=(hooks[0], *plan.tasks, hooks[1], done), edges=tuple(sorted(edges)))

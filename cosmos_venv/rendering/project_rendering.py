@@ -8,7 +8,7 @@ drawn if that task is one of the first. It is drawn again, to all first tasks, w
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,12 @@ from cosmos_venv.compat import (
     TaskGroup,
     dag_to_run,
     import_time_out_paused,
-    is_typed_command,
     set_relatives,
     shared_by_import,
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.project.gc_pause import give_back, no_collection
+from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, ProjectInDag, is_put_in_order
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
     from cosmos_venv.rendering.project_split import DomainGraph
-
-
-_MANY_NODES = 2000  # with more nodes it pays to give the memory of the manifest's text back
 
 
 class RenderedProject:
@@ -185,13 +181,7 @@ class _Rendering(ProjectInDag):
             return None
 
     def _time_to_build(self) -> AbstractContextManager[None]:
-        """Pause Airflow's import time-out within this block for a command that a user types, and for a task.
-
-        A user can end the wait, and a task can be killed. A task that waited for half of the time-out lost its try
-        where dbt ls took longer on a busy worker. The DAG processor has more files to parse.
-        """
-        waits = is_typed_command() or dag_to_run() == self.dag.dag_id
-        return import_time_out_paused() if waits else nullcontext()
+        return import_time_out_paused(for_task=dag_to_run() == self.dag.dag_id)
 
     def _sharing_key(self, version: str | None) -> str | None:
         """The key of the plan for groups of this DAG file. It is a text now: configurations may be changed later on."""
@@ -201,8 +191,6 @@ class _Rendering(ProjectInDag):
     def _loaded_plan(self) -> Plan:
         with self._time_to_build():
             self.graph.load()
-        if len(self.graph.nodes) > _MANY_NODES:
-            give_back()
         plan = self._plan()
         self._keep(plan)
         return plan

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
-from cosmos_venv.compat import dag_to_run, import_time_out_paused, is_typed_command, running_task
+from cosmos_venv.compat import dag_to_run, import_time_out_paused, running_task
 from cosmos_venv.files.read_limits import value_of
 from cosmos_venv.managed import caches
 from cosmos_venv.project.graph import DbtGraph, link
@@ -90,9 +89,7 @@ class ProjectSplit:
     @cached_property
     def loaded(self) -> DbtGraph:
         """The graph of the whole project, loaded."""
-        # As for one DAG: see _Rendering._time_to_build.
-        waits = is_typed_command() or (dag_to_run() or "").startswith(f"{self._dag_id}_")
-        with import_time_out_paused() if waits else nullcontext():
+        with import_time_out_paused(for_task=(dag_to_run() or "").startswith(f"{self._dag_id}_")):
             self.whole.load()
         return self.whole
 

@@ -147,7 +147,6 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of Airflow's configuration and of the DAG for a plan; the planner itself reads none.
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
-    :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
     :param most_watching: ``watcher_max_tasks``: how many tasks may watch one producer; 0: any number.
     :param is_choosable: whether runs may choose nodes, by params of the DAG.
     :param longest_page: ``task_docs_max_chars``: about how many characters the documentation of a task may have.
@@ -163,7 +162,6 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     groups_by_path: bool = False
-    uses_models_flag: bool = False
     most_watching: int = 0
     is_choosable: bool = False
     longest_page: int = 3_000

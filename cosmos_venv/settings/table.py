@@ -130,9 +130,6 @@ keep_excluded_tests = own(
     "unless dbt ls has selected. The task gets the exclusion and may find nothing to do. If not, the tasks are the "
     "same in every load mode: those of dbt's answer.",
 )
-pre_dbt_fusion = of_cosmos(
-    False, "Whether tasks of single nodes select them by --models, as old releases of dbt require, instead of --select."
-)
 enable_dags_folder_exclusion_from_dbt = of_cosmos(
     True,
     "Whether dbt gets its search path without the folders of DAG files, plugins and configuration: dbt imports each "

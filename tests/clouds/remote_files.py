@@ -91,16 +91,6 @@ def test_a_manifest_is_read_once_until_it_changes(cloud: S3, asked: list[str], c
     assert asked.count("GetObject") == 2
 
 
-def test_whether_it_is_there_is_asked_without_reading_it(cloud: S3, asked: list[str]) -> None:
-    config = ProjectConfig(manifest_path=URL, project_name="harbor")
-
-    before = config.is_manifest_available()
-    put(cloud, b"{}")
-
-    assert (before, config.is_manifest_available()) == (False, True)
-    assert "GetObject" not in asked
-
-
 def test_a_manifest_that_is_not_there_is_named(cloud: S3) -> None:
     with pytest.raises(CosmosLoadDbtException, match=rf"manifest_path {URL} cannot be read: FileNotFoundError"):
         load()

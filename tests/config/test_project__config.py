@@ -86,6 +86,7 @@ def test_a_manifest_elsewhere_is_asked_for_when_it_is_read(url: str) -> None:
 
     config.validate_project()
 
+    assert config.is_manifest_available()
     assert (config.manifest_path, config.manifest_conn_id) == (url, "store")
 
 

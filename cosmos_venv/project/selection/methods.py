@@ -11,7 +11,7 @@ from typing import Any
 from cosmos_venv.constants import METRIC_VIEWS, DbtResourceType
 from cosmos_venv.dbt.selection_texts import METHOD_OF_COSMOS
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node_entry import NodeEntry
+from cosmos_venv.project.node_entry import NodeEntry, tags_of
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, is_wild, path_of
 
@@ -98,13 +98,6 @@ def _labelled(graph: SelectionGraph, labels: Labels, value: str) -> Iterable[str
     if not is_wild(value):
         return index.get(value, ())
     return (unique_id for label, ids in index.items() if fnmatchcase(label, value) for unique_id in ids)
-
-
-def _tags(entry: NodeEntry) -> Iterable[str]:
-    if entry.tags is not None:
-        return entry.tags
-    tags = (entry.config or {}).get("tags") or ()  # unit tests have tags only there
-    return (tags,) if isinstance(tags, str) else tags
 
 
 def _group(entry: NodeEntry) -> Iterable[str]:
@@ -297,7 +290,7 @@ FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "source": _find_source,
     "source_status": _refuse_comparison,
     "state": _refuse_comparison,
-    "tag": _by_label(_tags),
+    "tag": _by_label(tags_of),
     "test_name": _by_label(_test_names),
     "test_type": _find_test_type,
     "unit_test": _by_name("unit_test"),

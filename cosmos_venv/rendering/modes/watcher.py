@@ -24,7 +24,7 @@ from cosmos_venv.constants import (
     TestBehavior,
 )
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
+from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask, end_task
 from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch, continuing
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 from cosmos_venv.rendering.visibility import Visibility
@@ -86,13 +86,8 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values(), request.settings.longest_page),
     )
-    # The end task is skipped if all tasks are: a skipped group must skip the tasks behind it. It stands behind all
-    # tasks: else a skipped task would skip the tasks behind the group before the end task knows of a failure.
-    done = PlannedTask(
-        task_id=PRODUCER_WATCHER_DONE_TASK_ID,
-        operator=EMPTY,
-        arguments={"trigger_rule": "none_failed_min_one_success"},
-    )
+    # Behind all tasks: else a skipped task would skip the tasks behind the group before this one knows of a failure.
+    done = end_task(PRODUCER_WATCHER_DONE_TASK_ID)
     ended = msgspec.structs.replace(plan, tasks=tuple(tasks)).between(None, done)
     before, after = _neighbours(tasks, plan.edges)
     edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TASK_TESTS, TESTS, TestIndirectSelection
-from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask, upstream_of
+from cosmos_venv.rendering.model import Plan, PlannedTask, end_task, upstream_of
 from cosmos_venv.rendering.task_arguments import NOTHING_ELSE
 
 if TYPE_CHECKING:
@@ -55,12 +55,8 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
         },
         document=_DOCUMENT,
     )
-    # It is skipped if the first task was, and so all tasks were: then the tasks behind the group are skipped too.
-    done = PlannedTask(
-        task_id=SELECT_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
-    )
     ruled = msgspec.structs.replace(plan, tasks=tuple(_with_rules(plan, after)))
-    return ruled.between(select, done)
+    return ruled.between(select, end_task(SELECT_DONE_TASK_ID))
 
 
 def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedTask]:
