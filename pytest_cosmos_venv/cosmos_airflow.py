@@ -136,18 +136,15 @@ class CosmosAirflow:
         *,
         dag_id: str | None = None,
         connections: Literal["made up"] | None = None,
-        dags_folder: Path | str | None = None,
     ) -> LoadedDag:
         """Import a DAG file as Airflow's processor does, and return its DAG.
 
         Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. The DAG's tasks install a
         fake dbt, unless the test takes ``cosmos_duckdb``.
 
-        :param file: the file, relative to the root directory of the tests.
+        :param file: the file, relative to the root directory of the tests. It imports others of its folder.
         :param dag_id: the id of the DAG, where the file builds several.
         :param connections: ``"made up"`` makes up the Connections that profiles need and the test has not added.
-        :param dags_folder: the folder from which DAG files import each other, relative to the root directory. Default:
-            the folder of the file.
         :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
             given.
         """
@@ -162,7 +159,7 @@ class CosmosAirflow:
         if not path.is_file():
             raise ToolkitMisuse(f"cosmos_airflow.load({str(file)!r}): there is no file {path}.")
         dbt = around.dbt()
-        build = self._stack.enter_context(file_builder(path, around.root / (dags_folder or path.parent)))
+        build = self._stack.enter_context(file_builder(path, around.root / path.parent))
         with self._substitutes.in_force(around.implementation()) as missing:
             try:
                 dags = build()

@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -228,12 +228,6 @@ class AirflowHome:
     _files: list[Path] = field(default_factory=list, repr=False)
     _process: int = field(default_factory=os.getpid, repr=False)
     _copies: dict[int, AirflowHome] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The variables that give this home to a child process, which inherits them unless it gets others."""
-        names = (HOME_VARIABLE, CONFIG_VARIABLE)
-        return {HOME_VARIABLE: str(self.path), **{name: os.environ[name] for name in names if name in os.environ}}
 
     def add_dag_file(self, name: str, text: str) -> Path:
         """Write a DAG file into the dags folder for the length of the test.

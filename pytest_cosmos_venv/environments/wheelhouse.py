@@ -181,19 +181,15 @@ class Wheelhouse(ScriptedDbt):
                 )
 
 
-def build_wheelhouse(
-    folder: Path, *, dbt_versions: Iterable[str] = (DBT_VERSION,), adapters: Iterable[str] = ADAPTERS
-) -> Wheelhouse:
+def build_wheelhouse(folder: Path, *, adapters: Iterable[str] = ADAPTERS) -> Wheelhouse:
     """Fill a folder with fakes of dbt and of adapters, and with the packages that every new environment gets.
 
     :param folder: the folder; made when missing.
-    :param dbt_versions: the versions of dbt-core.
     :param adapters: their names without ``dbt-``. Default: every one for which profiles can be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wheelhouse = Wheelhouse(folder / RECORD, path=folder, additions=folder)
-    for version in dbt_versions:
-        wheelhouse.add_dbt(version)
+    wheelhouse.add_dbt()
     for name in adapters:
         wheelhouse.add_adapter(name)
     _add_seed_packages(wheelhouse)

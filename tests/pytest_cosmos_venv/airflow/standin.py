@@ -36,9 +36,8 @@ USING = """
     def test_home(cosmos_airflow):
         assert airflow.configuration.AIRFLOW_HOME == str(cosmos_airflow.home.path)
         assert "production" not in str(cosmos_airflow.home.path)
-        assert cosmos_airflow.home.environment == {
-            "AIRFLOW_HOME": str(cosmos_airflow.home.path), "AIRFLOW_CONFIG": f"{cosmos_airflow.home.path}/airflow.cfg"
-        }
+        assert os.environ["AIRFLOW_HOME"] == str(cosmos_airflow.home.path)
+        assert os.environ["AIRFLOW_CONFIG"] == f"{cosmos_airflow.home.path}/airflow.cfg"
         assert os.environ["XDG_RUNTIME_DIR"] == str(cosmos_airflow.home.path)
         assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in os.environ
         assert "load_examples = False" in (cosmos_airflow.home.path / "airflow.cfg").read_text()
