@@ -70,17 +70,19 @@ def parsed(names: Iterable[str]) -> Command:
 
 
 def import_of(record: DagRecord, check: str) -> Command:
-    """Return the facts of the import of a DAG file: nodes for the check ``nodes``, tasks for the check ``shape``.
+    """Return the facts of the import of a DAG file: nodes and tasks, for the check ``shape`` alone.
 
     :param record: the record of the import.
     :param check: the name of the check.
     """
     facts: Facts = {}
-    if check == "nodes":
-        facts = {NODES: {name: THERE for project in record.projects for name in sorted(project.nodes)}}
-    elif check == "shape":
+    if check == "shape":
+        nodes = {name: THERE for project in record.projects for name in sorted(project.nodes)}
         before = {
             f"{dag}.{name}": tasks[name].upstream for dag, tasks in record.tasks.items() for name in sorted(tasks)
         }
-        facts = {TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()}}
+        facts = {
+            NODES: nodes,
+            TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()},
+        }
     return "import", facts
