@@ -73,10 +73,9 @@ class Attempts(Protocol):
         :param dag: the DAG that runs within the block.
         """
 
-    def trying(self, task: Any, key: TaskKey, number: int, log: TaskLog) -> AbstractContextManager[None]:
+    def trying(self, key: TaskKey, number: int, log: TaskLog) -> AbstractContextManager[None]:
         """Surround one try of a task.
 
-        :param task: the operator.
         :param key: the task.
         :param number: the number of the try, from 1.
         :param log: the log of the try.
@@ -301,7 +300,7 @@ def _watching(
                 variables_kept(),
                 collecting(log),
                 airflow.events_into(log.take_event),
-                attempts.trying(dag.get_task(ti.task_id), key, seen.count, log) if attempts else nullcontext(),
+                attempts.trying(key, seen.count, log) if attempts else nullcontext(),
             ):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
