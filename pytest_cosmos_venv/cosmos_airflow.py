@@ -213,7 +213,6 @@ class CosmosAirflow:
         *,
         until: datetime | str,
         since: datetime | str | None = None,
-        backwards: bool = False,
         conf: Mapping[str, Any] | None = None,
         raise_on_failure: bool = False,
     ) -> list[DagOutcome]:
@@ -226,7 +225,6 @@ class CosmosAirflow:
         :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
             begins after the end date of the DAG either.
         :param since: no data interval begins before this moment. Default: the start date of the DAG.
-        :param backwards: whether the latest run comes first, as in a backfill with ``run_backwards``.
         :param conf: the configuration of all runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :returns: the outcomes, in the order of the runs.
@@ -237,7 +235,7 @@ class CosmosAirflow:
         kind = type(this_airflow().timetable_of(dag))
         found: list[DagOutcome] = []
         with clock.clock_of_runs() as stands:
-            for run in reversed(runs) if backwards else runs:
+            for run in runs:
                 stands.freeze(run.run_after)
                 interval = run.data_interval
                 # dag.test() would take the interval before the logical date.
@@ -248,9 +246,8 @@ class CosmosAirflow:
         return RecordList(found, of="catch_up()", none="there was no run", word=repr)
 
     def close(self) -> None:
-        """Put back the time, the Variables and the Connections, and remove DAG files of the test."""
-        with self._stack:
-            self.home.remove_dag_files()
+        """Put back the time, the Variables and the Connections."""
+        self._stack.close()
 
 
 @dataclass(frozen=True, kw_only=True)

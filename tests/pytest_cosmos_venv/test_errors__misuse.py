@@ -59,7 +59,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_airflow": [
         ("it.at('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
         ("it.variables.values['k']", "'k' is no Variable; there are none."),
-        ("it.home.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
         ("it.run('harbor')", "cosmos_airflow.run runs a DAG or an operator, and this is neither: 'harbor'. *"),
         ("it.shape('harbor')", "The shape of a DAG was asked for, and what was given is an object of builtins.str."),
         ("it.budget('no_such_dag.py')", "cosmos_airflow.budget('no_such_dag.py'): there is no such DAG file."),
