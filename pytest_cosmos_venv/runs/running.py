@@ -15,6 +15,7 @@ import inspect
 import itertools
 import os
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -40,7 +41,7 @@ from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_ke
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse
-from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
+from pytest_cosmos_venv.runs.turns import Waiting, in_turns
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -286,8 +287,8 @@ def _watching(
     """
     tries: dict[TaskKey, _Try] = {}
     # dag.test() calls _run_task of its own module; the module differs between releases of Airflow.
-    beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
-    run_one = beside["_run_task"]
+    beside: Any = sys.modules[inspect.unwrap(type(dag).test).__module__]
+    run_one = beside._run_task
 
     def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
         begun()
@@ -318,7 +319,7 @@ def _watching(
             seen.texts.append(log.text)
         return returned
 
-    with functions_replaced(beside, _run_task=watched), clock.resumed_during(*airflow.execution()):
+    with mock.patch.multiple(beside, _run_task=watched), clock.resumed_during(*airflow.execution()):
         yield tries
 
 
