@@ -152,7 +152,7 @@ def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: Proje
     found = [each for each in asked if id(each) not in known]
     for effect in watch.side_effects:
         kind = {side_effects.CONNECTION: NETWORK, side_effects.PROCESS: PROCESS}.get(effect.kind)
-        is_local = effect.kind == side_effects.CONNECTION and effect.names[0].startswith(("/", "\0"))
+        is_local = effect.kind == side_effects.CONNECTION and effect.place.startswith(("/", "\0"))
         if kind is not None and not is_local and (kind == NETWORK or id(effect) not in known):
             found.append(Effect(kind=kind, what=effect.what, where=effect.where))
     return tuple(dict.fromkeys(found))

@@ -100,10 +100,10 @@ def _forbidden(watch: Watch) -> list[SideEffect]:
     temporary = os.path.realpath(tempfile.gettempdir())
     made: dict[str, bool] = {}
     for effect in watch.side_effects:
-        if effect.kind == FILE and temporary in effect.names:
-            made.setdefault(effect.names[0], not effect.what.startswith("removed"))
+        if effect.kind == FILE and Path(effect.place).is_relative_to(temporary):
+            made.setdefault(effect.place, not effect.what.startswith("removed"))
     gone = {place for place, is_made in made.items() if is_made and not os.path.lexists(place)}
-    return [each for each in watch.side_effects if not gone.intersection(each.names[:1])]
+    return [each for each in watch.side_effects if each.place not in gone]
 
 
 def _check(cost: ParseCost, *, times: float | None, milliseconds: float | None) -> None:
