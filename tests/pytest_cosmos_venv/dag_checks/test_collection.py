@@ -60,8 +60,8 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert table[2].startswith("dags/broken.py      0  ")
     assert table[3].startswith("dags/daily.py       5  ")
     assert table[3].endswith(" s       5  -        shape")
-    assert table[4].endswith("nodes, tests, shape, assets, profile, same_dag")
-    assert table[2].endswith("no_side_effects, nodes, tests, shape, assets, profile, same_dag")
+    assert table[4].endswith("shape, assets, profile, same_dag")
+    assert table[2].endswith("no_side_effects, shape, assets, profile, same_dag")
     assert {*(project.folder / "dags").rglob("*")} == before
     junit = (project.folder / "told" / "junit.xml").read_text("utf-8")
     assert 'classname="dags.broken" name="imports"' in junit

@@ -44,7 +44,6 @@ TAKEN = [
 REFUSED = [
     "fly",
     "run --threads many",
-    "run --threads -1",
     "run --log-format xml",
     "run --log-format JSON",
     "ls --resource-type all",
