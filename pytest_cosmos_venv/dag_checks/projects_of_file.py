@@ -7,7 +7,6 @@ the configurations. No other attribute is used.
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import importlib
 import json
@@ -18,11 +17,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Project
 from pytest_cosmos_venv.dags.side_effects import SideEffect, Watch
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.runs.loading import with_init
 
 CLASSES = ("DbtDag", "DbtTaskGroup")
 _DUCKDB = {"type": "duckdb", "path": ":memory:", "schema": "main", "threads": 1}
@@ -97,7 +96,7 @@ class ProjectsOfFile:
                     self.of_dbt_ls += watch.side_effects[effects_before:]
                     self.of_dbt_ls += [each for each in asked[asked_before:] if each.kind != CONNECTION]
 
-        return _with_init(kind, init)
+        return with_init(kind, init)
 
     def described(self, dags: Sequence[Any]) -> tuple[Project, ...]:
         """Return the projects as data.
@@ -133,7 +132,7 @@ def _listing(kind: Any, dbt: str, root: str, folder: Path) -> AbstractContextMan
         is_meant = _loads_by_dbt_ls(keywords)
         original(made, *arguments, **(_led_to(dbt, keywords, root=root, folder=folder) if is_meant else keywords))
 
-    return _with_init(kind, init)
+    return with_init(kind, init)
 
 
 def _led_to(dbt: str, arguments: Mapping[str, Any], *, root: str, folder: Path) -> Mapping[str, Any]:
@@ -173,18 +172,7 @@ def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[N
         original(made, *arguments, **keywords)
         call(made)
 
-    return _with_init(kind, init)
-
-
-def _with_init(kind: Any, init: _Init) -> AbstractContextManager[Any]:
-    """Replace the constructor of a class within the block; the new one gets the original as its first argument."""
-    original = kind.__init__
-
-    @functools.wraps(original)
-    def other(*arguments: Any, **keywords: Any) -> None:
-        init(original, *arguments, **keywords)
-
-    return mock.patch.object(kind, "__init__", other)
+    return with_init(kind, init)
 
 
 def _described(noted: _Made) -> Project:
