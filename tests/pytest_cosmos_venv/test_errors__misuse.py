@@ -70,20 +70,8 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
 }
 
 HEAD = """
-import signal
 import threading
-from pathlib import Path
 import pytest
-import subprocess
-from pytest_cosmos_venv.environments.wheel import Wheel
-
-def dag():
-    from datetime import datetime
-    from airflow import DAG
-    from airflow.providers.standard.operators.empty import EmptyOperator
-    with DAG("pier", schedule=None, start_date=datetime(2026, 1, 1)) as made:
-        EmptyOperator(task_id="rest")
-    return made
 
 def work(contender, *arguments):
     pass
@@ -91,23 +79,9 @@ def work(contender, *arguments):
 @pytest.mark.cosmos_race(contenders=2)
 def test_nobody_races():
     pass
-
-@pytest.fixture(scope="session")
-def for_all_tests(cosmos_fake_venv):
-    pass
-
-def test_outside_of_a_test(for_all_tests):
-    pass
-
-def test_called_like_a_function():
-    from pytest_cosmos_venv.fixtures.environments import cosmos_fake_venv
-    cosmos_fake_venv()
 """
 TOLD_OF_HEAD = {
     "test_nobody_races": "test_nobody_races is marked cosmos_race, but nothing in it asks for the fixture cosmos_r*",
-    # These two are pytest's own.
-    "test_outside_of_a_test": "ScopeMismatch: You tried to access the function scoped fixture cosmos_fake_venv with *",
-    "test_called_like_a_function": 'Fixture "cosmos_fake_venv" called directly. Fixtures are not meant to be called *',
 }
 
 
