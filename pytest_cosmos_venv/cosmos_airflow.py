@@ -136,18 +136,15 @@ class CosmosAirflow:
         *,
         dag_id: str | None = None,
         connections: Literal["made up"] | None = None,
-        dags_folder: Path | str | None = None,
     ) -> LoadedDag:
         """Import a DAG file as Airflow's processor does, and return its DAG.
 
         Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. The DAG's tasks install a
         fake dbt, unless the test takes ``cosmos_duckdb``.
 
-        :param file: the file, relative to the root directory of the tests.
+        :param file: the file, relative to the root directory of the tests. It imports others of its folder.
         :param dag_id: the id of the DAG, where the file builds several.
         :param connections: ``"made up"`` makes up the Connections that profiles need and the test has not added.
-        :param dags_folder: the folder from which DAG files import each other, relative to the root directory. Default:
-            the folder of the file.
         :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
             given.
         """
@@ -162,7 +159,7 @@ class CosmosAirflow:
         if not path.is_file():
             raise ToolkitMisuse(f"cosmos_airflow.load({str(file)!r}): there is no file {path}.")
         dbt = around.dbt()
-        build = self._stack.enter_context(file_builder(path, around.root / (dags_folder or path.parent)))
+        build = self._stack.enter_context(file_builder(path, around.root / path.parent))
         with self._substitutes.in_force(around.implementation()) as missing:
             try:
                 dags = build()
@@ -216,7 +213,6 @@ class CosmosAirflow:
         *,
         until: datetime | str,
         since: datetime | str | None = None,
-        backwards: bool = False,
         conf: Mapping[str, Any] | None = None,
         raise_on_failure: bool = False,
     ) -> list[DagOutcome]:
@@ -229,7 +225,6 @@ class CosmosAirflow:
         :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
             begins after the end date of the DAG either.
         :param since: no data interval begins before this moment. Default: the start date of the DAG.
-        :param backwards: whether the latest run comes first, as in a backfill with ``run_backwards``.
         :param conf: the configuration of all runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :returns: the outcomes, in the order of the runs.
@@ -240,7 +235,7 @@ class CosmosAirflow:
         kind = type(this_airflow().timetable_of(dag))
         found: list[DagOutcome] = []
         with clock.clock_of_runs() as stands:
-            for run in reversed(runs) if backwards else runs:
+            for run in runs:
                 stands.freeze(run.run_after)
                 interval = run.data_interval
                 # dag.test() would take the interval before the logical date.
@@ -251,9 +246,8 @@ class CosmosAirflow:
         return RecordList(found, of="catch_up()", none="there was no run", word=repr)
 
     def close(self) -> None:
-        """Put back the time, the Variables and the Connections, and remove DAG files of the test."""
-        with self._stack:
-            self.home.remove_dag_files()
+        """Put back the time, the Variables and the Connections."""
+        self._stack.close()
 
 
 @dataclass(frozen=True, kw_only=True)

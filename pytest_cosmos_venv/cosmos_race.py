@@ -52,14 +52,12 @@ class RaceOptions(TypedDict, total=False):
     :param prepare: modules to import once, before the contenders fork; none: the file of the function.
     :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
         ``waiting``, ``installing``, ``running``; or a name that contenders pass to ``contender.point(name)``.
-    :param stop_at: stop the first contender at this point, with its child processes, until all other contenders have
-        ended.
     :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
     :param timeout: seconds for all of it.
     :param grace: seconds for processes that the contenders leave behind to end by themselves.
     :param services: patterns of names or command lines (``dbt-server*``) of processes that stay by design:
-        ``race.services`` lists them, not ``left_behind``. The patterns are added to those of the implementation and of
-        ``cosmos_services`` in the ini file; an empty list switches all patterns off.
+        ``race.services`` lists them, not ``left_behind``. The patterns are added to those of the implementation; an
+        empty list switches all patterns off.
     :param plain: whether contenders may return plain data only (None, numbers, texts, bytes, lists, tuples, sets,
         dictionaries). Then no returned object can run code in the test's process.
     """
@@ -67,7 +65,6 @@ class RaceOptions(TypedDict, total=False):
     contenders: int | None
     prepare: Sequence[str]
     kill_at: str | Point | None
-    stop_at: str | Point | None
     virtualenv_dir: Path | str | None
     timeout: float
     grace: float
@@ -161,7 +158,6 @@ class CosmosRace:
         directory = options.get("virtualenv_dir")
         plan = Plan(
             kill_at=options.get("kill_at"),
-            stop_at=options.get("stop_at"),
             virtualenv_dir=None if directory is None else Path(directory),
             fakes=self._find_fakes(),
             timeout=options.get("timeout", TIMEOUT),
@@ -174,7 +170,7 @@ class CosmosRace:
             variables={**self._prepared().variables(), RUNTIME_VARIABLE: str(self._folder_for_sockets())},
             modules=tuple(dict.fromkeys(map(module_of, functions))),
             work=pickled_work(functions, arguments),
-            acts=plan.acts,
+            kill_at=plan.own_kill_at,
             services=self._services_of(options.get("services")),
             plain=options.get("plain", False),
         )

@@ -161,12 +161,6 @@ _OPTIONS = (
 )
 _SETTINGS = (
     _Setting(
-        "cosmos_services",
-        "linelist",
-        "Processes that stay when a task has ended, by design, one a line: their names or command lines, as patterns "
-        "such as harbor-server*. Races tell them apart from what was left behind. The implementation declares its own.",
-    ),
-    _Setting(
         "cosmos_dbt_requirements",
         "linelist",
         "How a release of --cosmos-dbt is installed where its number does not say it, one a line: "

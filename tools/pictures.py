@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -27,7 +26,6 @@ from conformance.reporting.html_page import page
 from conformance.reporting.kept_reports import REPORT, versions
 from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tests.engines import DRIVER, ENGINES
 from tests.installed import DBT, WHEELS, copy_of_example
 from tests.plugin.docs_airflow import airflow_with_docs, enter_frame, text_of, wait_for
 from tests.plugin.docs_folder import generate_docs
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 IMAGES = ROOT / "docs" / "images"
 DEADLINE, LONGEST_RUN = 180.0, 900.0
 OURS = Path(sys.executable)
-RELEASES = ("1.11", "1.12", "2.0")
 DAG_FILE = """
 # Airflow looks only into files in which its name stands.
 from datetime import datetime, timezone
@@ -120,31 +117,6 @@ def conformance(folder: Path) -> None:
         browser.get(file.as_uri())
         browser.execute_script("document.getElementById('LOCK-002').open = true")
         _save(browser, "conformance-report.png")
-
-
-def upgrades(folder: Path) -> None:
-    """Several releases of dbt side by side, on the example and the rendering project. Tests that fail are part of it.
-
-    :param folder: for all files.
-    """
-    for project in (ROOT / "examples" / "dbt" / "harbor", ROOT / "tests" / "data" / "rendering-project"):
-        shutil.copytree(project, folder / "dbt" / project.name, ignore=shutil.ignore_patterns("target", "logs"))
-    engines = [engine for engine in ENGINES if engine.name in RELEASES]
-    lines = [
-        "[pytest]",
-        f"cosmos_cache_dir = {ROOT / '.cache' / 'toolkit'}",
-        f"cosmos_dbt_drivers = {DRIVER}",
-        "cosmos_dbt_requirements =",
-        *(f"    {engine.name}: {' '.join(engine.requirements)}" for engine in engines),
-    ]
-    (folder / "pytest.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    words = [f"--cosmos-dbt={','.join(RELEASES)}", "--cosmos-dbt-report=report", "dbt"]
-    wheels = ",".join(str(engine.wheels) for engine in engines)
-    variables = {**os.environ, "UV_NO_INDEX": "1", "UV_FIND_LINKS": wheels}
-    subprocess.run([sys.executable, "-m", "pytest", "-q", *words], cwd=folder, env=variables, check=False)
-    with started(folder / "profile", width=1200, height=860, scale=1.5) as browser:
-        browser.get((folder / "report" / "report.html").as_uri())
-        _save(browser, "upgrades.png")
 
 
 def dbt_docs(folder: Path) -> None:
@@ -319,7 +291,6 @@ def _save(browser: WebDriver, name: str) -> None:
 
 PICTURES: dict[str, Callable[[Path], None]] = {
     "conformance": conformance,
-    "upgrades": upgrades,
     "dbt-docs": dbt_docs,
     "dags": dags,
     "watcher": watcher,

@@ -269,7 +269,7 @@ class Harness:
         :param timeout: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that tasks are forked from prepares what only tasks under Airflow
             need. A test with settings of its own has such a process for itself, and this takes most of its time.
-        :param **options: of ``cosmos_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
+        :param **options: of ``cosmos_race``: ``kill_at``, ``services``, ``grace`` ...
         """
         __tracebackhide__ = True
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)

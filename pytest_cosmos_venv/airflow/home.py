@@ -13,8 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -34,7 +33,7 @@ from pytest_cosmos_venv.airflow.home_setup import (
 )
 from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.airflow_release import installed_airflow
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 if TYPE_CHECKING:
@@ -225,35 +224,8 @@ class AirflowHome:
     path: Path
     dags_folder: Path
     database: Path
-    _files: list[Path] = field(default_factory=list, repr=False)
     _process: int = field(default_factory=os.getpid, repr=False)
     _copies: dict[int, AirflowHome] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """The variables that give this home to a child process, which inherits them unless it gets others."""
-        names = (HOME_VARIABLE, CONFIG_VARIABLE)
-        return {HOME_VARIABLE: str(self.path), **{name: os.environ[name] for name in names if name in os.environ}}
-
-    def add_dag_file(self, name: str, text: str) -> Path:
-        """Write a DAG file into the dags folder for the length of the test.
-
-        :param name: the name of the file, such as ``harbor.py``.
-        :param text: its Python source; indentation that all lines share is taken off.
-        :raises ToolkitMisuse: the name is no plain Python file name, or the folder has such a file already.
-        """
-        file = self.dags_folder / name
-        if file.name != name or file.suffix != ".py":
-            raise ToolkitMisuse(
-                f"add_dag_file({name!r}): give the name of a Python file without a folder: 'harbor.py'."
-            )
-        try:
-            with file.open("x", encoding="utf-8") as stream:
-                stream.write(textwrap.dedent(text))
-        except FileExistsError:
-            raise AlreadyTaken(f"add_dag_file({name!r}): the dags folder has a file of this name: {file}") from None
-        self._files.append(file)
-        return file
 
     def of_this_process(self, new_folder: Callable[[], Path]) -> AirflowHome:
         """Return this home; in a process that was forked later, move Airflow to a copy of the home, and return the
@@ -288,12 +260,6 @@ class AirflowHome:
         )
         move_to(path)
         return AirflowHome(path=path, dags_folder=dags, database=file)
-
-    def remove_dag_files(self) -> None:
-        """Remove the files that ``add_dag_file`` has written."""
-        for file in self._files:
-            file.unlink(missing_ok=True)
-        self._files.clear()
 
 
 def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFolders) -> AirflowHome:

@@ -7,8 +7,9 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
+from unittest import mock
 
 _LOGGING = ("logging", "structlog", "airflow.utils.log", "airflow.sdk._shared.logging", "airflow._shared.logging")
 _MACHINERY = ("[DAG TEST]", "::group::", "::endgroup::")
@@ -100,15 +101,10 @@ def collecting(log: TaskLog) -> Iterator[None]:
             logger.removeHandler(log)
 
 
-@contextmanager
-def handlers_kept() -> Iterator[None]:
+def handlers_kept() -> AbstractContextManager[object]:
     """Remove the handlers that Airflow 2's ``dag.test()`` adds: they write to the captured output of one test."""
     logger = logging.getLogger("airflow.task")
-    before = list(logger.handlers)
-    try:
-        yield
-    finally:
-        logger.handlers[:] = before
+    return mock.patch.object(logger, "handlers", [*logger.handlers])
 
 
 def _closed_loggers() -> list[logging.Logger]:

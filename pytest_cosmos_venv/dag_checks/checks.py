@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS
 from pytest_cosmos_venv.dags.side_effects import THROUGH
@@ -19,8 +17,6 @@ SNAPSHOTS = "cosmos-snapshots"
 UPDATE = "--cosmos-update-snapshots"
 _SHOWN_LINES = 40
 _IF_MEANT = f"If it is meant so: {UPDATE}"
-_OF_A_PROJECT = ("nodes", "tests", "profile")
-_HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +67,7 @@ def answer(check: str, question: Question) -> Answer:
         return NotChecked(reason=f"{record.needs}: {way_out}", is_gap=True)
     if record.error is None and not record.tasks and not _needs_no_dag(check, question.file):
         return NotChecked(reason="the file builds no DAG that Airflow would find")
-    if check in _OF_A_PROJECT and not record.projects:
+    if check == "profile" and not record.projects:
         return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     return CHECKS[check](question, record)
 
@@ -100,23 +96,6 @@ def _no_side_effects(_: Question, record: DagRecord) -> Answer:
         own, *through = each.where.split(THROUGH)
         found.append("\n    through ".join([f"{own}: {each.kind}: {each.what}", *through]))
     return _failure("The import did what Airflow would do again at every parse:", found)
-
-
-def _nodes(_: Question, record: DagRecord) -> Answer:
-    found = [line for each in record.projects for line in node_faults(each, record.tasks.get(each.dag_id, {}))]
-    return _failure("Tasks and edges are not those of the dbt project:", found)
-
-
-def _tests(_: Question, record: DagRecord) -> Answer:
-    meant = [each for each in record.projects if each.test_behavior != "none"]
-    if not meant:
-        return NotChecked(reason="RenderConfig.test_behavior says that no test is run")
-    found = [line for each in meant for line in test_faults(each, record.tasks.get(each.dag_id, {}))]
-    count = sum(len(tests_of(each)) for each in meant)
-    way_out = "All are run with TestBehavior.AFTER_ALL."
-    if any(_HAS_SOURCE.search(line) for line in found):
-        way_out = f"A test of a source has a task where RenderConfig.source_rendering_behavior shows it. {way_out}"
-    return _failure(f"{len(found)} of {count} tests are run by no task:", found, way_out)
 
 
 def snapshot_file(dag_file: Path) -> Path:
@@ -172,11 +151,11 @@ def _assets_of(record: DagRecord) -> dict[str, list[str]]:
                 found.setdefault(uri, []).append(f"{dag}.{name}")
     for project in record.projects:
         for node, ids in project.tasks_of.items():
-            known = project.nodes.get(node)
+            relation = project.nodes.get(node)
             emitting = [each for each in ids if each in record.tasks.get(project.dag_id, {})]
             emitting = [each for each in emitting if record.tasks[project.dag_id][each].emits]
-            if known is not None and known.relation and emitting:
-                found.setdefault(f"relation {known.relation}", []).append(f"{project.dag_id}.{emitting[0]}")
+            if relation and emitting:
+                found.setdefault(f"relation {relation}", []).append(f"{project.dag_id}.{emitting[0]}")
     return found
 
 
@@ -225,8 +204,6 @@ def _failure(head: str, lines: list[str], tail: str = "") -> str | None:
 CHECKS: Mapping[str, Callable[[Question, DagRecord], Answer]] = {
     "imports": _imports,
     "no_side_effects": _no_side_effects,
-    "nodes": _nodes,
-    "tests": _tests,
     "shape": _shape,
     "assets": _assets,
     "profile": _profile,

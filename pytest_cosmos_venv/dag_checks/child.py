@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -152,7 +152,7 @@ def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: Proje
     found = [each for each in asked if id(each) not in known]
     for effect in watch.side_effects:
         kind = {side_effects.CONNECTION: NETWORK, side_effects.PROCESS: PROCESS}.get(effect.kind)
-        is_local = effect.kind == side_effects.CONNECTION and effect.names[0].startswith(("/", "\0"))
+        is_local = effect.kind == side_effects.CONNECTION and effect.place.startswith(("/", "\0"))
         if kind is not None and not is_local and (kind == NETWORK or id(effect) not in known):
             found.append(Effect(kind=kind, what=effect.what, where=effect.where))
     return tuple(dict.fromkeys(found))
@@ -190,27 +190,11 @@ def _described(dags: Sequence[Any], projects: ProjectsOfFile) -> DagRecord:
 
 
 def _task(task: Any) -> Task:
-    context = getattr(task, "extra_context", None) or {}
-    node = (context.get("dbt_node_config") or {}).get("unique_id")
-    command = [*(getattr(task, "base_cmd", None) or ())][:1]
-    indirect, nodes = getattr(task, "indirect_selection", None), getattr(task, "nodes", None)
     return Task(
-        kind=type(task).__name__,
         upstream=tuple(sorted(task.upstream_task_ids)),
-        node=node,
-        nodes=tuple(nodes) if isinstance(nodes, Mapping) else (),
-        command=command[0] if command else None,
-        exclude=tuple(_words(getattr(task, "exclude", None))),
-        indirect_selection=str(getattr(indirect, "value", indirect)) if indirect else None,
         outlets=tuple(uri for uri in map(_uri, getattr(task, "outlets", None) or ()) if uri),
         emits=bool(getattr(task, "emit_datasets", False)),
     )
-
-
-def _words(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return value.split()
-    return [str(each) for each in value] if isinstance(value, (list, tuple)) else []
 
 
 def _uri(outlet: Any) -> str | None:

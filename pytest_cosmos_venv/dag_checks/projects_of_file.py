@@ -1,13 +1,12 @@
 """The dbt projects of a DAG file: each ``DbtDag`` and ``DbtTaskGroup`` is noted when the file makes it.
 
-These objects and their arguments are alike in both implementations: ``dbt_graph`` with ``nodes`` and
-``filtered_nodes``, ``tasks_map``, and the configurations. No other attribute is used.
+These objects and their arguments are alike in both implementations: ``dbt_graph`` with ``nodes``, ``tasks_map``, and
+the configurations. No other attribute is used.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import importlib
 import json
@@ -18,11 +17,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
+from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Project
 from pytest_cosmos_venv.dags.side_effects import SideEffect, Watch
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.runs.loading import with_init
 
 CLASSES = ("DbtDag", "DbtTaskGroup")
 _DUCKDB = {"type": "duckdb", "path": ":memory:", "schema": "main", "threads": 1}
@@ -97,7 +96,7 @@ class ProjectsOfFile:
                     self.of_dbt_ls += watch.side_effects[effects_before:]
                     self.of_dbt_ls += [each for each in asked[asked_before:] if each.kind != CONNECTION]
 
-        return _with_init(kind, init)
+        return with_init(kind, init)
 
     def described(self, dags: Sequence[Any]) -> tuple[Project, ...]:
         """Return the projects as data.
@@ -133,7 +132,7 @@ def _listing(kind: Any, dbt: str, root: str, folder: Path) -> AbstractContextMan
         is_meant = _loads_by_dbt_ls(keywords)
         original(made, *arguments, **(_led_to(dbt, keywords, root=root, folder=folder) if is_meant else keywords))
 
-    return _with_init(kind, init)
+    return with_init(kind, init)
 
 
 def _led_to(dbt: str, arguments: Mapping[str, Any], *, root: str, folder: Path) -> Mapping[str, Any]:
@@ -173,41 +172,17 @@ def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[N
         original(made, *arguments, **keywords)
         call(made)
 
-    return _with_init(kind, init)
-
-
-def _with_init(kind: Any, init: _Init) -> AbstractContextManager[Any]:
-    """Replace the constructor of a class within the block; the new one gets the original as its first argument."""
-    original = kind.__init__
-
-    @functools.wraps(original)
-    def other(*arguments: Any, **keywords: Any) -> None:
-        init(original, *arguments, **keywords)
-
-    return mock.patch.object(kind, "__init__", other)
+    return with_init(kind, init)
 
 
 def _described(noted: _Made) -> Project:
-    made, arguments = noted.made, noted.arguments
-    render = arguments.get("render_config")
-    graph, tasks_map = made.dbt_graph, made.tasks_map
-    nodes = {name: _node_of_graph(node) for name, node in graph.nodes.items()}
-    nodes |= _nodes_of_manifest(_manifest(arguments))
-    is_dag = hasattr(made, "task_dict")
-    tasks = list(made.task_dict) if is_dag else list(_ids_below(made))
-    hidden = ["seed"] if _value(_of(render, "seed_rendering_behavior")) == "none" else []
+    made = noted.made
     return Project(
         name=noted.name,
         dag_id=_dag_id(made) or "",
-        tasks=tuple(tasks),
-        nodes=nodes,
-        selected=tuple(graph.filtered_nodes),
-        tasks_of={name: tuple(_ids_below(each)) for name, each in tasks_map.items()},
-        is_whole=not any(_of(render, name) for name in ("select", "exclude", "selector")),
-        converted=tuple(sorted(str(_value(kind)) for kind in _of(render, "node_converters") or ())),
-        hidden=tuple(hidden),
-        test_behavior=str(_value(_of(render, "test_behavior")) or "after_each"),
-        profile_error=_profile_error(arguments.get("profile_config")),
+        nodes={**dict.fromkeys(made.dbt_graph.nodes, ""), **_nodes_of_manifest(_manifest(noted.arguments))},
+        tasks_of={name: tuple(_ids_below(each)) for name, each in made.tasks_map.items()},
+        profile_error=_profile_error(noted.arguments.get("profile_config")),
     )
 
 
@@ -243,29 +218,19 @@ def _ids_below(task_or_group: Any) -> Iterator[str]:
         yield task_or_group.task_id
 
 
-def _node_of_graph(node: Any) -> Node:
-    return Node(kind=str(_value(node.resource_type)), name=node.name, depends_on=tuple(node.depends_on))
-
-
 def _manifest(arguments: Mapping[str, Any]) -> Any:
     return _of(arguments.get("project_config"), "manifest_path")
 
 
-def _nodes_of_manifest(manifest: Any) -> dict[str, Node]:
-    """Return the nodes of a manifest on this machine; none where there is no such file."""
+def _nodes_of_manifest(manifest: Any) -> dict[str, str]:
+    """Return unique id -> relation of the nodes of a manifest on this machine; none where there is no such file."""
     if manifest is None or not Path(str(manifest)).is_file():
         return {}
     data = json.loads(Path(str(manifest)).read_text(encoding="utf-8"))
     found = {}
     for name, node in {**data.get("nodes", {}), **data.get("sources", {}), **data.get("unit_tests", {})}.items():
-        parents = (node.get("depends_on") or {}).get("nodes") or ()
         parts = (node.get("database"), node.get("schema"), node.get("alias") or node.get("name"))
-        found[name] = Node(
-            kind=node["resource_type"],
-            name=node["name"],
-            depends_on=tuple(parents),
-            relation=".".join(filter(None, parts)),
-        )
+        found[name] = ".".join(filter(None, parts))
     return found
 
 

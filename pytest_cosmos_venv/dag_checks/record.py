@@ -29,42 +29,14 @@ class Effect:
 class Task:
     """A task of a DAG.
 
-    :param kind: the name of its operator's class.
     :param upstream: ids of the tasks that it waits for.
-    :param node: unique id of its dbt node; None without a node, or with several.
-    :param nodes: unique ids of its nodes, where the operator lists several; its dbt builds no other nodes.
-    :param command: the command of dbt that it runs, such as ``run``; None where it runs none.
-    :param exclude: names that its dbt leaves out.
-    :param indirect_selection: dbt's flag of that name; None: dbt's default, ``eager``.
     :param outlets: URIs of the assets that it updates, as far as they are known when the file is parsed.
     :param emits: whether it adds assets when it runs.
     """
 
-    kind: str
     upstream: Sequence[str]
-    node: str | None
-    nodes: Sequence[str]
-    command: str | None
-    exclude: Sequence[str]
-    indirect_selection: str | None
     outlets: Sequence[str]
     emits: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """A node of a dbt project.
-
-    :param kind: dbt's resource type, such as ``model``.
-    :param name: its name.
-    :param depends_on: unique ids of the nodes that it reads.
-    :param relation: the relation that it writes, its parts separated by dots; empty where that is not known.
-    """
-
-    kind: str
-    name: str
-    depends_on: Sequence[str]
-    relation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +45,16 @@ class Project:
 
     :param name: class and id, such as ``DbtDag daily``.
     :param dag_id: the DAG that its tasks are in.
-    :param tasks: ids of its tasks.
-    :param nodes: unique id -> node, of the whole project: of the manifest where the file names one, else as loaded.
-    :param selected: unique ids of the nodes that are selected.
+    :param nodes: unique id -> the relation that the node writes, its parts separated by dots, empty where that is not
+        known; of all nodes of the manifest where the file names one, else of the loaded nodes.
     :param tasks_of: unique id of a node -> ids of its tasks.
-    :param is_whole: whether nothing is left out by a selection.
-    :param converted: resource types for which the file has node converters.
-    :param hidden: resource types that are not shown as tasks, by a setting.
-    :param test_behavior: the value of that setting, such as ``after_each``.
     :param profile_error: why its profile does not render; None where it does.
     """
 
     name: str
     dag_id: str
-    tasks: Sequence[str]
-    nodes: Mapping[str, Node]
-    selected: Sequence[str]
+    nodes: Mapping[str, str]
     tasks_of: Mapping[str, Sequence[str]]
-    is_whole: bool
-    converted: Sequence[str]
-    hidden: Sequence[str]
-    test_behavior: str
     profile_error: str | None
 
 
@@ -156,6 +117,4 @@ def from_json(text: str) -> DagRecord:
     data: dict[str, Any] = json.loads(text)
     data["effects"] = tuple(Effect(**each) for each in data["effects"])
     data["tasks"] = {dag: {name: Task(**task) for name, task in tasks.items()} for dag, tasks in data["tasks"].items()}
-    for project in data["projects"]:
-        project["nodes"] = {name: Node(**node) for name, node in project["nodes"].items()}
     return DagRecord(**{**data, "projects": tuple(Project(**project) for project in data["projects"])})

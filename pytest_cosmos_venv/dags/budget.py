@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
 from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
-from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, SideEffect, Watch, watching
+from pytest_cosmos_venv.dags.side_effects import FILE, SideEffect, Watch, watching
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _Build = Callable[[], Any]
@@ -21,28 +20,6 @@ _FEWEST_REPEATS = 3
 
 class OverBudget(AssertionError):
     """Building a DAG did or cost more than it may."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowed:
-    """The side effects that building may have.
-
-    :param run: names or paths of programs; ``fork`` for a bare fork.
-    :param connect: hosts, ``host:port``, paths of sockets and of SQLite databases.
-    :param write: files, and folders with all below.
-    """
-
-    run: frozenset[str]
-    connect: frozenset[str]
-    write: frozenset[str]
-
-    def forbids(self, effect: SideEffect) -> bool:
-        """Whether a side effect is not allowed.
-
-        :param effect: the side effect.
-        """
-        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[effect.kind]
-        return not names.intersection(effect.names)
 
 
 class ParseBudget:
@@ -61,9 +38,6 @@ class ParseBudget:
         times: float | None = None,
         milliseconds: float | None = None,
         repeats: int = 7,
-        may_run: Iterable[str] = (),
-        may_connect: Iterable[str | Path] = (),
-        may_write: Iterable[str | Path] = (),
     ) -> ParseCost:
         """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
 
@@ -74,70 +48,62 @@ class ParseBudget:
             empty tasks, edges and groups), which is built in turns; None for any.
         :param milliseconds: the CPU time that building may take; None for any.
         :param repeats: the number of repeats, of which the median counts.
-        :param may_run: programs that it may start, such as ``["dbt"]``.
-        :param may_connect: hosts, ``host:port``, and paths of sockets or SQLite databases.
-        :param may_write: files, and folders with all below.
         :returns: the cost, with its ``.text``.
         :raises OverBudget: building had a forbidden side effect, or cost more.
         :raises ToolkitMisuse: no DAG is built, or there is no number of repeats that gives a median.
         """
         __tracebackhide__ = True
-        allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
         builds = _builder(build)  # first: a missing file is reported before a missing implementation
         is_file = isinstance(build, (str, os.PathLike))
         with self._around_files() if is_file else nullcontext(), builds as builder:
-            cost = _cost(builder, allowed, repeats)
+            cost = _cost(builder, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
         return cost
 
 
-def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
+def _cost(build: _Build, repeats: int) -> ParseCost:
     __tracebackhide__ = True
     build_one_plain_dag()
     with watching() as watch:
         result = build()
-    if _forbidden(watch, allowed):
+    if _forbidden(watch):
         # The first parse may fill a cache: only side effects that a second parse has too count.
         with watching() as watch:
             result = build()
-    check_side_effects(watch, allowed)
+    check_side_effects(watch)
     dags = _dags_of(result)
     plain, size = plain_builder(dags)
     built, reference = measure(build, plain, repeats=repeats)
     return ParseCost(dags=dags, size=size, built=built, plain=reference)
 
 
-def check_side_effects(watch: Watch, allowed: Allowed) -> None:
-    """Refuse side effects that are not allowed.
+def check_side_effects(watch: Watch) -> None:
+    """Refuse side effects.
 
     :param watch: the side effects.
-    :param allowed: what is allowed.
-    :raises OverBudget: there is another side effect.
+    :raises OverBudget: there is one.
     """
     __tracebackhide__ = True
-    found = [f"{effect.what}\n    at {effect.where}" for effect in _forbidden(watch, allowed)]
+    found = [f"{effect.what}\n    at {effect.where}" for effect in _forbidden(watch)]
     if found:
         lines = "\n  ".join(dict.fromkeys(found))
-        raise OverBudget(
-            f"Building the DAG did what Airflow would do again at every parse:\n  {lines}\n"
-            "What is meant so is allowed with may_run=, may_connect= or may_write=."
-        )
+        raise OverBudget(f"Building the DAG did what Airflow would do again at every parse:\n  {lines}")
 
 
-def _forbidden(watch: Watch, allowed: Allowed) -> list[SideEffect]:
-    """Return the side effects that are not allowed.
+def _forbidden(watch: Watch) -> list[SideEffect]:
+    """Return the side effects that count.
 
     A file that the build made in the temporary folder and removed again does not count: it is a library's scratch file.
     """
     temporary = os.path.realpath(tempfile.gettempdir())
     made: dict[str, bool] = {}
     for effect in watch.side_effects:
-        if effect.kind == FILE and temporary in effect.names:
-            made.setdefault(effect.names[0], not effect.what.startswith("removed"))
+        if effect.kind == FILE and Path(effect.place).is_relative_to(temporary):
+            made.setdefault(effect.place, not effect.what.startswith("removed"))
     gone = {place for place, is_made in made.items() if is_made and not os.path.lexists(place)}
-    return [each for each in watch.side_effects if allowed.forbids(each) and not gone.intersection(each.names[:1])]
+    return [each for each in watch.side_effects if each.place not in gone]
 
 
 def _check(cost: ParseCost, *, times: float | None, milliseconds: float | None) -> None:
@@ -166,9 +132,3 @@ def _dags_of(result: Any) -> Sequence[Any]:
             f"What cosmos_airflow.budget calls returned {given}: it has to return the DAG that it builds."
         )
     return dags
-
-
-def _names(names: Iterable[str | Path], *, paths: bool = False) -> frozenset[str]:
-    if isinstance(names, (str, Path)):
-        raise ToolkitMisuse(f"{names!r} is allowed alone: give a list, such as [{str(names)!r}].")
-    return frozenset(os.path.realpath(name) if paths else str(name) for name in names)

@@ -18,6 +18,7 @@ from typing import Any
 
 from pytest_cosmos_venv.dags.dag_files import import_first
 from pytest_cosmos_venv.dags.shape import dag_shape
+from pytest_cosmos_venv.projects.manifest import garbage_collection_paused
 
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -174,16 +175,10 @@ def _older_objects_at_rest() -> Iterator[None]:
 
 def _milliseconds(build: Callable[[], object]) -> float:
     gc.collect()
-    was_enabled = gc.isenabled()
-    # A garbage collection would fall into one of the two builds by chance.
-    gc.disable()
-    try:
+    with garbage_collection_paused():  # a garbage collection would fall into one of the two builds by chance
         started = _cpu_seconds()
         build()
         return (_cpu_seconds() - started) * 1000
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _cpu_seconds() -> float:

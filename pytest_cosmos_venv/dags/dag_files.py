@@ -6,7 +6,6 @@ run as Airflow runs it, but without ``DagBag``.
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import sys
@@ -18,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.version import Version
 
 from pytest_cosmos_venv.airflow_release import installed_airflow
@@ -74,14 +74,10 @@ def as_in_the_processor() -> Iterator[None]:
         # The processor has imported Airflow before: with these variables its import fails, as in a child that inherits
         # them.
         import_module("airflow")
-    before = {name: os.environ[name] for name in variables if name in os.environ}
-    os.environ.update(variables)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
         yield
-    finally:
-        for name in variables:
-            os.environ.pop(name, None)
-        os.environ.update(before)
 
 
 def built(build: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:

@@ -94,13 +94,13 @@ class SideEffect:
 
     :param kind: ``process``, ``connection`` or ``file``.
     :param what: the side effect in words.
-    :param names: names for a list of allowed side effects: each name allows this side effect.
+    :param place: the path of a file, a socket or a database; or the host; empty for a process.
     :param where: file and line, as ``caller`` returns them when it is made.
     """
 
     kind: str
     what: str
-    names: tuple[str, ...]
+    place: str = ""
     where: str = field(default_factory=caller)
 
 
@@ -126,7 +126,7 @@ class Watch:
         try:
             seen = _READERS[event](*arguments)
         except Exception:  # noqa: BLE001 - an error would be raised in the watched code
-            seen = SideEffect(PROCESS, f"did {event} with {arguments!r}", (event,))
+            seen = SideEffect(PROCESS, f"did {event} with {arguments!r}")
         if seen is not None:
             self.side_effects.append(seen)
 
@@ -161,29 +161,16 @@ def _other_threads() -> Iterator[int]:
             yield thread.ident
 
 
-def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> SideEffect:
-    words = [os.fsdecode(word) for word in arguments]
-    return _started(shlex.join(words), [os.fsdecode(executable or words[0]), *_called(words)])
-
-
-def _called(words: list[str]) -> list[str]:
-    """Return the words that name the program, also for a command of a shell (``-c``)."""
-    if words[1:2] == ["-c"] and words[2:]:
-        return [words[0], *words[2].split()[:1]]
-    return words[:1]
+def _popen(_: Any, arguments: Sequence[Any], *__: Any) -> SideEffect:
+    return SideEffect(PROCESS, f"started a process: {shlex.join(map(os.fsdecode, arguments))}")
 
 
 def _system(command: Any) -> SideEffect:
-    text = os.fsdecode(command)
-    return _started(text, text.split()[:1])
+    return SideEffect(PROCESS, f"started a process: {os.fsdecode(command)}")
 
 
 def _fork(*_: Any) -> SideEffect:
-    return SideEffect(PROCESS, "forked this process", ("fork",))
-
-
-def _started(text: str, called: Sequence[str]) -> SideEffect:
-    return SideEffect(PROCESS, f"started a process: {text}", (*called, *map(os.path.basename, called)))
+    return SideEffect(PROCESS, "forked this process")
 
 
 def _connect(_: Any, address: Any) -> SideEffect | None:
@@ -191,24 +178,21 @@ def _connect(_: Any, address: Any) -> SideEffect | None:
         return None
     if not isinstance(address, tuple):
         place = os.fsdecode(address)
-        return SideEffect(CONNECTION, f"opened a connection to {place}", (place,))
+        return SideEffect(CONNECTION, f"opened a connection to {place}", place)
     host, port = address[:2]
-    return SideEffect(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
+    return SideEffect(CONNECTION, f"opened a connection to {host}:{port}", str(host))
 
 
-def _lookup(host: Any, port: Any = None, *_: Any) -> SideEffect | None:
+def _lookup(host: Any, *_: Any) -> SideEffect | None:
     name = host_looked_up(host)
-    if name is None:
-        return None
-    names = (name,) if port is None else (name, f"{name}:{port}")
-    return SideEffect(CONNECTION, f"asked for the address of {name}", names)
+    return None if name is None else SideEffect(CONNECTION, f"asked for the address of {name}", name)
 
 
 def _sqlite(database: Any) -> SideEffect | None:
     place = os.fsdecode(database)
     if place in ("", ":memory:"):
         return None
-    return SideEffect(CONNECTION, f"opened the SQLite database {place}", (place, *_folders(place)))
+    return SideEffect(CONNECTION, f"opened the SQLite database {place}", place)
 
 
 def _open(path: Any, _: Any, flags: Any) -> SideEffect | None:
@@ -247,15 +231,11 @@ def _changed(verb: str, path: Any) -> SideEffect | None:
     # Devices are no files, and Python itself writes compiled modules at each first import.
     if place.startswith(("/dev/", "/proc/")) or "__pycache__" in Path(place).parts:
         return None
-    return SideEffect(FILE, f"{verb} {place}", (place, *_folders(place)))
+    return SideEffect(FILE, f"{verb} {place}", place)
 
 
 def _exists(path: Any) -> bool:
     return isinstance(path, int) or os.path.lexists(path)
-
-
-def _folders(place: str) -> list[str]:
-    return [str(folder) for folder in Path(place).parents]
 
 
 _READERS: Mapping[str, Callable[..., SideEffect | None]] = {

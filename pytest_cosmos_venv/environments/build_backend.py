@@ -1,4 +1,4 @@
-"""The build backend of a wheelhouse's sdist: it records its run, waits, downloads or fails as ordered, and builds.
+"""The build backend of a wheelhouse's sdist: it records its run, waits or fails as ordered, and builds.
 
 This file is copied into each sdist, beside its orders and the wheel that it builds. It imports the standard library
 only, so that a build needs nothing from an index. It imports few modules, since installers start a Python for each
@@ -52,8 +52,6 @@ def build_wheel(
     with _on_record(Path(orders["builds"])):
         if orders["hold"]:
             _wait_for_release(Path(orders["builds"]), orders["timeout"])
-        if orders["downloads"] is not None:
-            _download(orders["downloads"])
         if orders["fails_with"] is not None:
             sys.exit(orders["fails_with"])
         wheel = Path(__file__).with_name(orders["wheel"]["filename"])
@@ -85,16 +83,6 @@ def _on_record(builds: Path) -> Iterator[None]:
 
 def _tell(file: Any, **event: object) -> None:
     file.write((json.dumps({**event, "at": time.time()}) + "\n").encode())
-
-
-def _download(address: str) -> None:
-    import urllib.request  # a third of the time of a build without a download
-
-    try:
-        with urllib.request.urlopen(address) as answer:  # noqa: S310 - a test has said which
-            answer.read()
-    except OSError as error:
-        sys.exit(f"The download of {address} has failed: {error}")
 
 
 def _wait_for_release(builds: Path, timeout: float) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
+from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
 from pytest_cosmos_venv.throwaway import folder_lock
 
@@ -64,7 +64,6 @@ class FakeVenv(ScriptedDbt):
         path: Path | str | None = None,
         dbt_version: str = DBT_VERSION,
         adapters: tuple[str, ...] | None = None,
-        strict: bool = False,
     ) -> FakeVenv:
         """Make another environment, at once, with script and record of its own.
 
@@ -72,11 +71,9 @@ class FakeVenv(ScriptedDbt):
         :param dbt_version: the version that its dbt says of itself.
         :param adapters: the names of its adapters without ``dbt-``; None: duckdb and postgres; for dbt 2, which has its
             adapters inside, none.
-        :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does. Only for the
-            versions in ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: the directory, version or name is not valid.
         """
-        _check(dbt_version, strict)
+        require_dbt_version(dbt_version)
         # Absolute: its scripts name it, wherever they are started.
         beside = self._place.absolute()
         # mkdtemp: contenders that call at the same moment get different names.
@@ -84,7 +81,7 @@ class FakeVenv(ScriptedDbt):
         place = Path(made).absolute()
         if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
             raise AlreadyTaken(f"path={place}: there is a virtual environment already; give another directory.")
-        another = fake_venv(place, self._family, environment_files(dbt_version, adapters, strict=strict))
+        another = fake_venv(place, self._family, environment_files(dbt_version, adapters))
         try:
             _ = another.path
         except OSError as error:
@@ -134,28 +131,16 @@ def require_dbt_version(dbt_version: str) -> None:
         raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
 
 
-def _check(dbt_version: str, strict: bool) -> None:
-    require_dbt_version(dbt_version)
-    if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
-        raise ToolkitMisuse(
-            f"strict=True with dbt_version={dbt_version!r}: the options of dbt {' and '.join(VERIFIED_DBT_VERSIONS)} "
-            "are known; give one of these versions, or leave out strict."
-        )
-
-
 @cache
-def environment_files(
-    dbt_version: str = DBT_VERSION, adapters: tuple[str, ...] | None = None, *, strict: bool = False
-) -> dict[str, str]:
+def environment_files(dbt_version: str = DBT_VERSION, adapters: tuple[str, ...] | None = None) -> dict[str, str]:
     """Return path below ``site-packages`` -> text, for what an installer would have put into an environment.
 
     :param dbt_version: the version that dbt says of itself.
     :param adapters: as for a call of ``FakeVenv``.
-    :param strict: as for a call of ``FakeVenv``.
     """
     if adapters is None:
         adapters = () if is_native(dbt_version) else DEFAULT_ADAPTERS
-    dbt = dbt_wheel(dbt_version, strict=strict)
+    dbt = dbt_wheel(dbt_version)
     return {
         path: text
         for wheel in (dbt, *(adapter_wheel(name, dbt_version, "dbt-core") for name in adapters))

@@ -32,7 +32,6 @@ class IndexRequest:
     :param method: ``GET`` or ``HEAD``.
     :param path: the path below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
     :param status: the HTTP status, as it was sent; 0: the connection ended without an answer.
-    :param user_agent: the client's own name; empty where it sent none.
     :param authorised: whether the request carried the required login; None when no login was required.
     :param at: seconds since the epoch.
     """
@@ -40,7 +39,6 @@ class IndexRequest:
     method: str
     path: str
     status: int
-    user_agent: str
     authorised: bool | None
     at: float
 
@@ -219,7 +217,6 @@ class PackageIndex:
                     method=method,
                     path=path,
                     status=answer.status,
-                    user_agent=sent.get("user-agent", ""),
                     authorised=authorised,
                     at=real_time.now(),
                 )

@@ -1,6 +1,6 @@
 """Real sdists, which have to be built before they are installed, with a build backend that does as the test says.
 
-The sdist holds the orders for the backend: to wait, to download, to fail, or to build. Each build is recorded.
+The sdist holds the orders for the backend: to wait, to fail, or to build. Each build is recorded.
 """
 
 from __future__ import annotations
@@ -122,7 +122,6 @@ def write_sdist(
     *,
     builds: Path,
     fails_with: str | None = None,
-    downloads: str | None = None,
     hold: bool = False,
     timeout: float = HOLD_TIMEOUT,
 ) -> Sdist:
@@ -132,13 +131,11 @@ def write_sdist(
     :param folder: an existing folder for the sdist.
     :param builds: the folder for the record of its builds; the first build makes it.
     :param fails_with: the last words of a build that fails; None: it succeeds.
-    :param downloads: an address that each build requests; the build fails without an answer. None: no request.
     :param hold: whether a build waits for ``release()``.
     :param timeout: seconds after which a held build fails by itself.
     """
     told = {"filename": wheel.filename, "info_folder": wheel.info_folder, "info": wheel.info}
     orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "timeout": timeout}
-    orders["downloads"] = downloads
     files = {
         "PKG-INFO": wheel.metadata.encode(),
         "pyproject.toml": _PYPROJECT.encode(),

@@ -144,19 +144,18 @@ def _record_row(name: str, text: str) -> str:
     return f"{name},sha256={digest},{len(content)}"
 
 
-def dbt_wheel(version: str, *, strict: bool = False) -> Wheel:
+def dbt_wheel(version: str) -> Wheel:
     """Return the wheel of ``dbt-core`` with a ``dbt`` that is scripted and recorded.
 
     :param version: the version that it says of itself; from 2 on it is a program without a Python package.
-    :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does.
     """
     if is_native(version):
         wheel = Wheel(name="dbt-core", version=version, files={})
-        return replace(wheel, files=native_dbt_files(wheel.stem, strict=strict))
+        return replace(wheel, files=native_dbt_files(wheel.stem))
     return Wheel(
         name="dbt-core",
         version=version,
-        files={**fake_dbt_files(strict=strict), "dbt/version.py": f'__version__ = "{version}"\n'},
+        files={**fake_dbt_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
         console_scripts={"dbt": "dbt.cli.main:cli"},
     )
 

@@ -121,7 +121,6 @@ class Wheelhouse(ScriptedDbt):
         *,
         requires: Iterable[str] | None = None,
         fails_with: str | None = None,
-        downloads: str | None = None,
         hold: bool = False,
         timeout: float = HOLD_TIMEOUT,
     ) -> Sdist:
@@ -131,8 +130,6 @@ class Wheelhouse(ScriptedDbt):
         :param version: the version. Default: the newest, so that a requirement without a version takes it.
         :param requires: requirement strings in place of those of the real distribution.
         :param fails_with: the words of a build that fails; None lets it succeed.
-        :param downloads: an address that each build requests, as builds of dbt-core-experimental-parser do; the build
-            fails where the address does not answer. None: a build requests nothing.
         :param hold: whether each build waits for ``release()`` of the returned sdist: an installation that hangs.
         :param timeout: seconds after which a held build fails by itself.
         :raises ToolkitMisuse: as for ``add``; or the time-out is no length of time.
@@ -147,7 +144,6 @@ class Wheelhouse(ScriptedDbt):
             self.additions,
             builds=self._builds / wheel.stem,
             fails_with=fails_with,
-            downloads=downloads,
             hold=hold,
             timeout=timeout,
         )
@@ -181,19 +177,15 @@ class Wheelhouse(ScriptedDbt):
                 )
 
 
-def build_wheelhouse(
-    folder: Path, *, dbt_versions: Iterable[str] = (DBT_VERSION,), adapters: Iterable[str] = ADAPTERS
-) -> Wheelhouse:
+def build_wheelhouse(folder: Path, *, adapters: Iterable[str] = ADAPTERS) -> Wheelhouse:
     """Fill a folder with fakes of dbt and of adapters, and with the packages that every new environment gets.
 
     :param folder: the folder; made when missing.
-    :param dbt_versions: the versions of dbt-core.
     :param adapters: their names without ``dbt-``. Default: every one for which profiles can be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wheelhouse = Wheelhouse(folder / RECORD, path=folder, additions=folder)
-    for version in dbt_versions:
-        wheelhouse.add_dbt(version)
+    wheelhouse.add_dbt()
     for name in adapters:
         wheelhouse.add_adapter(name)
     _add_seed_packages(wheelhouse)

@@ -13,10 +13,6 @@ from pathlib import Path
 
 from .record import RECORD_VARIABLE as RECORD_VARIABLE
 
-_STRICT = "The command line is checked against dbt's own tables.\n"
-VERIFIED_DBT_VERSIONS = ("1.10", "1.11", "2.0")
-"""The versions of dbt that the fake was compared with."""
-
 _FOLDER = Path(__file__).parent
 # Scripts are checked in the test's process, and reach the fake as data.
 _NOT_COPIED = ("__init__.py", "rules.py")
@@ -50,34 +46,31 @@ def native_script(prefix: Path) -> str:
     return f"{prefix}/bin/../{_SHARE}"
 
 
-def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
+def native_dbt_files(stem: str) -> dict[str, str]:
     """Return path inside a wheel -> text, for a ``dbt`` that is a program of its own.
 
     :param stem: the beginning of the wheel's file names, such as ``dbt_core-2.0.0a4``.
-    :param strict: as for ``fake_dbt_files``.
     """
-    modules = _copied_to("fake_dbt", (*SHIPPED, *NATIVE), strict=strict)
+    modules = _copied_to("fake_dbt", (*SHIPPED, *NATIVE))
     modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.main import cli\n\ncli()\n"}
     data = {f"{stem}.data/data/{_SHARE}/{path}": text for path, text in modules.items()}
     return {f"{stem}.data/scripts/dbt": _PROGRAM, **data}
 
 
-def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
+def fake_dbt_files() -> dict[str, str]:
     """Return path below ``site-packages`` -> text, for everything that ``import dbt.cli.main`` needs.
 
     The ``__init__.py`` of ``dbt`` and ``dbt.adapters`` are among them, so that each file of an environment belongs to
     one distribution, and an adapter brings its own folder only.
-
-    :param strict: whether to refuse the commands, options and values that a dbt of this version refuses.
     """
     packages = dict.fromkeys(("dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"), "")
-    return {**packages, **_copied_to("dbt/cli", SHIPPED, strict=strict)}
+    return {**packages, **_copied_to("dbt/cli", SHIPPED)}
 
 
-def _copied_to(place: str, names: tuple[str, ...], *, strict: bool) -> dict[str, str]:
+def _copied_to(place: str, names: tuple[str, ...]) -> dict[str, str]:
     import yaml
 
     files = {name: _FOLDER / name for name in names}
     files |= {f"yaml/{name}.py": Path(yaml.__file__).with_name(f"{name}.py") for name in _YAML}
     texts = {f"{place}/{name}": file.read_text(encoding="utf-8") for name, file in files.items()}
-    return {f"{place}/yaml/__init__.py": "", **texts, **({f"{place}/strict": _STRICT} if strict else {})}
+    return {f"{place}/yaml/__init__.py": "", **texts}

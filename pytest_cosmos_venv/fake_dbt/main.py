@@ -48,10 +48,7 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: type[Ba
     refusal: UsageError | None = None
     try:
         invocation = read(sys.argv[1:])
-        if Path(__file__).with_name("strict").exists():
-            invocation.check(installed["core"])
-        else:
-            invocation.check_values()
+        invocation.check_values()
         _ = invocation.command
     except UsageError as error:
         refusal = error

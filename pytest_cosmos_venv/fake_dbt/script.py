@@ -21,12 +21,6 @@ LIFETIME = 600.0
 """Seconds after which a call or a child that was never released or killed ends by itself."""
 
 _NOT_RUN = ("skipped", "no-op")
-LOST_CONNECTION = (
-    "Database Error in {kind} {name}\n  server closed the connection unexpectedly\n"
-    "  \tThis probably means the server terminated abnormally\n  \tbefore or while processing the request."
-)
-"""The message of a node whose warehouse drops the connection, as libpq words it."""
-
 SELECTING = ("--select", "-s", "--models", "--model", "-m")
 
 
@@ -81,13 +75,10 @@ class Script:
         return self._record.count_call(f"{self._number} {calls}")
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
-        """Return how a node ends; None where no script or fault names it.
+        """Return how a node ends; None where no script names it.
 
         :param unique_id: the unique id of the node.
         """
-        if self._faults.loses_connection_at(unique_id):
-            kind, _, name = unique_id.split(".")[:3]
-            return {"status": "error", "message": LOST_CONNECTION.format(kind=kind, name=name)}
         return self.nodes.get(unique_id) or self.nodes.get(unique_id.split(".")[2])
 
     def end_of(self, unique_id: str, *, is_lost: bool, default: str) -> dict[str, Any]:
@@ -212,20 +203,7 @@ class FaultOrders:
         """
         if self._orders:
             number = self._next_number(is_taken=True)
-            self._due += [(order, unique_id) for order in self._claimed(unique_id, number) if order["do"] != "lose"]
-
-    def loses_connection_at(self, unique_id: str) -> bool:
-        """Whether the warehouse drops the connection during a node.
-
-        :param unique_id: the unique id of the node.
-        """
-        losing = [order for order in self._orders if order["do"] == "lose"]
-        if not losing:
-            return False
-        struck = self._claimed(unique_id, self._next_number(is_taken=False), losing)
-        for order in struck:
-            self._tell(order, unique_id)
-        return bool(struck)
+            self._due += [(order, unique_id) for order in self._claimed(unique_id, number)]
 
     def strike(self) -> None:
         """Trigger the faults that are due."""
@@ -247,11 +225,11 @@ class FaultOrders:
                 return number
             number += 1
 
-    def _claimed(self, unique_id: str, number: int, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    def _claimed(self, unique_id: str, number: int) -> list[dict[str, Any]]:
         """Return the orders for a node that are not claimed yet: each order strikes once in a try."""
         meant = [
             order
-            for order in (self._orders if orders is None else orders)
+            for order in self._orders
             if order["node"] == number or (isinstance(order["node"], str) and _names(order["node"], unique_id))
         ]
         return [order for order in meant if _is_made(self._folder / f"struck-{order['fault']}")]
@@ -267,12 +245,6 @@ class FaultOrders:
             die(signal.SIGKILL)
         elif what == "kill worker" and self._worker:
             os.kill(self._worker, signal.SIGKILL)
-        elif what == "kill pod" and self._worker:
-            sys.stdout.flush()
-            for pid in [self._worker, *processes_below(self._worker)]:
-                if pid != os.getpid():
-                    os.kill(pid, signal.SIGKILL)
-            die(signal.SIGKILL)
         elif what == "fill disk":
             fill(Path(order["disk"]))
         elif what == "hang":
@@ -295,26 +267,6 @@ def _hang(seconds: float | None) -> None:
         time.sleep(min(left, 1.0))
     if seconds is None:
         raise SystemExit(f"hung for {LIFETIME:g} s, and nobody ended it")
-
-
-def processes_below(worker: int) -> list[int]:
-    """Return the PIDs of all descendants of a process, read from ``/proc``.
-
-    :param worker: the id of the process.
-    """
-    children: dict[int, list[int]] = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(file.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
-            continue
-        children.setdefault(parent, []).append(int(file.parent.name))
-    found, left = [], [worker]
-    while left:
-        below = children.get(left.pop(), [])
-        found += below
-        left += below
-    return found
 
 
 def fill(disk: Path) -> None:

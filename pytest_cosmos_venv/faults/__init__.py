@@ -28,8 +28,7 @@ class Fault:
     :param at: ``start`` or ``end`` of a task; None: the fault is not tied to the start or end of a task.
     :param after: the dbt node after whose end the fault happens: the node's name, or its number among the nodes that
         dbt finishes in the run, from 1; None: the fault is not tied to a node.
-    :param number: the number of the first request or connection that the fault hits, from 1.
-    :param count: the number of requests or connections that the fault hits; None: no limit.
+    :param count: the number of connections that the fault hits; None: no limit.
     :param seconds: how long the fault lasts, in seconds; None: to the end of the test.
     :param in_task: the id of the only task in which the fault happens; None: the first task that reaches the place.
     :param times: how often the fault happens, at most once in each try of one task; None: in every try.
@@ -39,7 +38,6 @@ class Fault:
     kind: str
     at: Place | None = None
     after: int | str | None = None
-    number: int = 1
     count: int | None = None
     seconds: float | None = None
     in_task: str | None = None
@@ -51,7 +49,7 @@ class Fault:
             raise ToolkitMisuse(f"{self.kind}(at={self.at!r}): give 'start' or 'end', or after= and a dbt node.")
         if isinstance(self.after, int):
             require_count(self.after, "after")
-        for name in ("number", "count", "times"):
+        for name in ("count", "times"):
             if getattr(self, name) is not None:
                 require_count(getattr(self, name), name)
         if self.seconds is not None:
@@ -60,7 +58,7 @@ class Fault:
     @property
     def needs_child(self) -> bool:
         """Whether the task has to run in a process of its own."""
-        return self.kind in ("worker_killed", "pod_killed", "disk_full")
+        return self.kind in ("worker_killed", "disk_full")
 
     def missing(self, struck: int) -> int:
         """Return how often the fault still has to happen before the test may pass.
@@ -101,16 +99,6 @@ def worker_killed(*, at: Place | None = None, after: int | str | None = None, **
     return _of_worker("worker_killed", at, after, often)
 
 
-def pod_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
-    """SIGKILL ends the process of the task and all processes below it.
-
-    :param at: ``start`` or ``end`` of the task, as for ``worker_killed``.
-    :param after: the dbt node after whose end it happens, in place of ``at``.
-    :param **often: the keywords of ``Often``.
-    """
-    return _of_worker("pod_killed", at, after, often)
-
-
 def disk_full(*, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
     """Every write of the task and of its dbt fails with ENOSPC.
 
@@ -139,19 +127,6 @@ def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Un
     return Fault(kind="dbt_hangs", after=after, seconds=seconds, **often)
 
 
-def index_down(
-    *, request: int = 1, requests: int | None = None, seconds: float | None = None, is_optional: bool = False
-) -> Fault:
-    """``cosmos_dbt.index`` ends each connection without an answer.
-
-    :param request: the number of the first request without an answer, from 1.
-    :param requests: the number of requests without an answer; None: no limit.
-    :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
-    :param is_optional: whether the test may pass without the outage.
-    """
-    return Fault(kind="index_down", number=request, count=requests, seconds=seconds, is_optional=is_optional)
-
-
 def warehouse_down(*, connections: int | None = None, seconds: float | None = None, is_optional: bool = False) -> Fault:
     """The warehouse behind ``cosmos_faults.warehouse(…)`` resets each new connection.
 
@@ -160,23 +135,6 @@ def warehouse_down(*, connections: int | None = None, seconds: float | None = No
     :param is_optional: whether the test may pass without the outage.
     """
     return Fault(kind="warehouse_down", count=connections, seconds=seconds, is_optional=is_optional)
-
-
-def warehouse_drops_connection(*, node: int | str = 1, **often: Unpack[Often]) -> Fault:
-    """A dbt node fails because the warehouse has dropped its connection.
-
-    :param node: the dbt node: its name or number, from 1.
-    :param **often: the keywords of ``Often``.
-    """
-    return Fault(kind="warehouse_drops_connection", after=node, **often)
-
-
-def lock_left_behind(**often: Unpack[Often]) -> Fault:
-    """The lock file of the task's ``virtualenv_dir`` names a process that is dead.
-
-    :param **often: the keywords of ``Often``.
-    """
-    return Fault(kind="lock_left_behind", at="start", **often)
 
 
 def faults_of(marks: Iterable[pytest.Mark]) -> tuple[Fault, ...]:
@@ -204,11 +162,7 @@ KINDS = {
         dbt_hangs,
         dbt_killed,
         disk_full,
-        index_down,
-        lock_left_behind,
-        pod_killed,
         warehouse_down,
-        warehouse_drops_connection,
         worker_killed,
     )
 }

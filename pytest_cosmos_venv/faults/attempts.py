@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,21 +20,16 @@ from pytest_cosmos_venv.airflow.task_log import TaskLog
 from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.fake_dbt.record import FAULTS_FILE
-from pytest_cosmos_venv.fake_dbt.script import processes_below
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.faults.full_disk import full_disk
 from pytest_cosmos_venv.faults.ledger import Ledger, Try
 from pytest_cosmos_venv.faults.lost_worker import RunInChild, run_in_child, tries_carried_by
 from pytest_cosmos_venv.faults.outages import SkippedTime
-from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
-CALLBACKS = ("on_failure_callback", "on_retry_callback", "on_success_callback")
 _DONE_BY_DBT = {
     "worker_killed": "kill worker",
-    "pod_killed": "kill pod",
     "dbt_killed": "kill dbt",
     "dbt_hangs": "hang",
-    "warehouse_drops_connection": "lose",
     "disk_full": "fill disk",
 }
 """Kind of fault -> the order to the fake dbt."""
@@ -60,13 +55,11 @@ class _Current:
 
     :param record: its record.
     :param log: its log.
-    :param task: the operator.
     :param live: the numbers of the faults that may strike in it.
     """
 
     record: Try
     log: TaskLog
-    task: Any
     live: tuple[int, ...]
 
 
@@ -77,14 +70,12 @@ class Attempts:
     :param ledger: the record of the test, with its faults.
     :param fakes: returns the fake dbts that the test has.
     :param skipped: the time that the test does not wait for.
-    :param locks: returns the locks of directories of environments.
     :param writable: folders that stay writable on a full disk.
     """
 
     ledger: Ledger
     fakes: Callable[[], Sequence[ScriptedDbt]]
     skipped: SkippedTime
-    locks: Callable[[], CosmosLock]
     writable: Callable[[], Sequence[Path]]
     _progress: dict[int, _Progress] = field(default_factory=dict)
     _delays: dict[str, float] = field(default_factory=dict)
@@ -92,22 +83,18 @@ class Attempts:
 
     @contextmanager
     def around(self, dag: Any) -> Iterator[None]:
-        """Within the block, run tries in child processes where a fault needs one, and record calls of callbacks.
+        """Within the block, run tries in child processes where a fault needs one.
 
         :param dag: the DAG that runs within the block.
         """
         self._delays = {task.task_id: _seconds(task) for task in dag.tasks}
-        with ExitStack() as stack:
-            for owner in (dag, *dag.tasks):
-                stack.enter_context(self._callbacks_recorded(owner, None if owner is dag else owner.task_id))
-            stack.enter_context(tries_carried_by(self._carrier))
+        with tries_carried_by(self._carrier):
             yield
 
     @contextmanager
-    def trying(self, task: Any, key: TaskKey, number: int, log: TaskLog) -> Iterator[None]:
+    def trying(self, key: TaskKey, number: int, log: TaskLog) -> Iterator[None]:
         """Let faults strike within the block, which is one try of a task.
 
-        :param task: the operator.
         :param key: the task.
         :param number: the number of the try, from 1.
         :param log: the log of the try.
@@ -116,7 +103,7 @@ class Attempts:
             self.skipped.seconds += self._delays.get(key.task_id, 0.0)
         live = tuple(index for index in range(len(self.ledger.faults)) if self._may_strike(index, key))
         record = self.ledger.begin_try(key, number)
-        self._current = _Current(record=record, log=log, task=task, live=live)
+        self._current = _Current(record=record, log=log, live=live)
         fakes = list(self.fakes())
         self._give_orders(fakes, record, live, worker=None)
         try:
@@ -196,16 +183,9 @@ class Attempts:
             fault = self.ledger.faults[index]
             if fault.at != place or (current.record.folder / f"struck-{index}").exists():
                 continue
-            if fault.kind == "lock_left_behind" and not getattr(current.task, "virtualenv_dir", None):
-                continue
             (current.record.folder / f"struck-{index}").touch()
-            if fault.kind == "lock_left_behind":
-                self.locks()(Path(current.task.virtualenv_dir)).stale()
             current.record.tell(index, place)
-            if fault.kind == "pod_killed":
-                for pid in processes_below(os.getpid()):
-                    os.kill(pid, signal.SIGKILL)
-            if fault.kind in ("worker_killed", "pod_killed"):
+            if fault.kind == "worker_killed":
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _carrier(self) -> RunInChild | None:
@@ -247,35 +227,6 @@ class Attempts:
         return full_disk(
             [Path(tempfile.gettempdir()).resolve()], keep=_outermost(keep), disk=disk, is_full=bool(at_once)
         )
-
-    @contextmanager
-    def _callbacks_recorded(self, owner: Any, task_id: str | None) -> Iterator[None]:
-        """Record the calls of the callbacks of a DAG or of a task, in every process that calls them."""
-        values = owner.partial_kwargs if hasattr(owner, "partial_kwargs") else None
-        with ExitStack() as stack:
-            for name in CALLBACKS:
-                given = values.get(name) if values is not None else getattr(owner, name, None)
-                if not given:
-                    continue
-                several = given if isinstance(given, (list, tuple)) else [given]
-                recorded = [self._recorder(each, name, task_id) for each in several]
-                new = recorded if isinstance(given, (list, tuple)) else recorded[0]
-                if values is not None:
-                    stack.enter_context(mock.patch.dict(values, {name: new}))
-                else:
-                    stack.callback(setattr, owner, name, given)
-                    setattr(owner, name, new)
-            yield
-
-    def _recorder(self, callback: Callable[..., Any], name: str, task_id: str | None) -> Callable[..., Any]:
-        called: Any = callback.func if isinstance(callback, functools.partial) else callback
-        function = getattr(called, "__name__", type(called).__name__)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            with self.ledger.alert(name, function, task_id):
-                return callback(*arguments, **options)
-
-        return call
 
 
 def _seconds(task: Any) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,11 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.faults import MARK, Fault
 from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
-from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
+from pytest_cosmos_venv.faults.ledger import HappenedFault, Ledger
 from pytest_cosmos_venv.faults.outages import Outage, SkippedTime, WarehouseAddress, WarehouseProxy
-from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.environments.package_index import PackageIndex
     from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
-    from pytest_cosmos_venv.processes.pids import Pids
 
 
 @dataclass
@@ -55,14 +51,6 @@ class Faults:
         return self._ledger.happened()
 
     @property
-    def alerts(self) -> list[Alert]:
-        """The calls of callbacks so far, of the DAGs that ``cosmos_airflow.run`` has run and of their tasks.
-
-        The callbacks are ``on_failure_callback``, ``on_retry_callback`` and ``on_success_callback``.
-        """
-        return self._ledger.alerts()
-
-    @property
     def attempts(self) -> Attempts:
         """The object by which faults happen in runs of ``cosmos_airflow.run``."""
         return self._attempts
@@ -73,29 +61,14 @@ class Faults:
         :param host: the host of the warehouse.
         :param port: the port of the warehouse.
         """
-        outages = [self._outage(fault, "connection") for fault in self._of_kind("warehouse_down")]
+        outages = [
+            Outage(fault=fault, skipped=self._skipped, tell=self._ledger.tell)
+            for fault in self.faults
+            if fault.kind == "warehouse_down"
+        ]
         proxy = WarehouseProxy((host, port), outages)
         self._proxies.append(proxy)
         return proxy.address
-
-    @property
-    def has_index_fault(self) -> bool:
-        """Whether a fault of the test happens in the package index."""
-        return bool(self._of_kind("index_down"))
-
-    def strike_index(self, index: PackageIndex) -> None:
-        """Let the faults ``index_down`` of the test happen in a package index.
-
-        :param index: the package index.
-        """
-        outages: dict[int, Outage] = {}
-
-        def is_silent() -> bool:
-            for fault in self._of_kind("index_down"):
-                outages.setdefault(id(fault), self._outage(fault, "request"))
-            return bool([outage for outage in outages.values() if outage.meets()])
-
-        index.fall_silent_while(is_silent)
 
     def close(self) -> None:
         """End the proxies."""
@@ -134,12 +107,6 @@ class Faults:
             return "No task has run by cosmos_airflow.run."
         return f"The tries were: {', '.join(tries)}."
 
-    def _of_kind(self, kind: str) -> list[Fault]:
-        return [fault for fault in self.faults if fault.kind == kind]
-
-    def _outage(self, fault: Fault, word: str) -> Outage:
-        return Outage(fault=fault, skipped=self._skipped, tell=self._ledger.tell, word=word)
-
 
 @contextmanager
 def faults_of_a_test(
@@ -147,7 +114,6 @@ def faults_of_a_test(
     *,
     new_folder: Callable[[], Path],
     fakes: Callable[[], Sequence[ScriptedDbt]],
-    pids: Callable[[], Pids],
     writable: Callable[[], Sequence[Path]],
     skip: Callable[[str], object],
 ) -> Iterator[Faults]:
@@ -156,20 +122,12 @@ def faults_of_a_test(
     :param faults: the faults of its marks.
     :param new_folder: makes an empty folder.
     :param fakes: returns the fake dbts that the test has.
-    :param pids: returns dead processes for locks that are left behind.
     :param writable: folders that stay writable on a full disk.
     :param skip: skips the test, with a reason.
     """
     with ExitStack() as stack:
-
-        @cache
-        def locks() -> CosmosLock:
-            found = CosmosLock(pids())
-            stack.callback(found.close)
-            return found
-
         ledger, skipped = Ledger(new_folder(), []), SkippedTime()
-        attempts = Attempts(ledger=ledger, fakes=fakes, skipped=skipped, locks=locks, writable=writable)
+        attempts = Attempts(ledger=ledger, fakes=fakes, skipped=skipped, writable=writable)
         found = Faults(_ledger=ledger, _attempts=attempts, _skipped=skipped, _new_folder=new_folder, _skip=skip)
         stack.callback(found.close)
         found.add(*faults)

@@ -1,4 +1,4 @@
-"""The record of what has happened in a test: faults that struck, tries of tasks, and calls of callbacks.
+"""The record of what has happened in a test: faults that struck, and tries of tasks.
 
 Several processes write the record, some of them just before they are killed. So it is a folder of files of JSON lines.
 """
@@ -6,8 +6,6 @@ Several processes write the record, some of them just before they are killed. So
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +18,6 @@ from pytest_cosmos_venv.fake_dbt.whole_writes import append_line, read_lines
 from pytest_cosmos_venv.faults import Fault
 
 EVENTS = "events.jsonl"
-_ALERTS = "alerts.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class HappenedFault:
     """A fault that has happened.
 
     :param fault: the fault as the mark has it.
-    :param place: the place where it struck: a node's unique id, ``start``, ``end``, ``request 2``, ``connection 1``.
+    :param place: the place where it struck: a node's unique id, ``start``, ``end``, ``connection 1``.
     :param task_id: the id of the task in whose try it struck; None: no task ran.
     :param map_index: the index of the mapped task; -1 where it is not mapped.
     :param try_number: the number of the try, from 1; 0 where no task ran.
@@ -50,28 +47,6 @@ class HappenedFault:
     def __str__(self) -> str:
         where = "" if self.task_id is None else f" in try {self.try_number} of {self.task_id}"
         return f"{self.what} at {self.place}{where}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alert:
-    """A call of a callback of a DAG or of one of its tasks, in any process.
-
-    :param callback: the name of the argument: ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``.
-    :param function: the name of the function that was called, or of the class of a notifier.
-    :param task_id: the id of the task; None: the callback belongs to the DAG.
-    :param error: the exception of the callback, such as ``ConnectionError: refused``, which Airflow only logs; None:
-        the callback returned.
-    :param time: the time at which the call began, in UTC.
-    """
-
-    callback: str
-    function: str
-    task_id: str | None
-    error: str | None
-    time: datetime
-
-    def __str__(self) -> str:
-        return f"{self.callback} of {self.task_id or 'the DAG'}{f': {self.error}' if self.error else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +107,7 @@ class Ledger:
         return self.tries[-1]
 
     def tell(self, fault: Fault, place: str) -> None:
-        """Record a fault that happens outside the processes of tasks: in the package index or the warehouse.
+        """Record a fault that happens outside the processes of tasks: in the warehouse.
 
         :param fault: the fault.
         :param place: the place where it strikes.
@@ -140,23 +115,6 @@ class Ledger:
         with self._lock:
             now = self.tries[-1] if self.tries else None
             self._others.append(_happened(fault, place, now, real_time.now()))
-
-    @contextmanager
-    def alert(self, callback: str, function: str, task_id: str | None) -> Iterator[None]:
-        """Record the call of a callback; the block makes the call.
-
-        :param callback: the name of the argument, such as ``on_failure_callback``.
-        :param function: the name of the function that is called.
-        :param task_id: the id of the task; None: the callback belongs to the DAG.
-        """
-        line = {"callback": callback, "function": function, "task_id": task_id, "error": None, "time": real_time.now()}
-        try:
-            yield
-        except Exception as error:
-            line["error"] = f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            append_line(self.folder / _ALERTS, line)
 
     def happened(self) -> list[HappenedFault]:
         """Return the faults that have struck so far, in the order of their moments."""
@@ -168,13 +126,6 @@ class Ledger:
         with self._lock:
             found = sorted([*in_tries, *self._others], key=lambda each: each.time)
         return RecordList(found, of="happened", none="no fault has happened")
-
-    def alerts(self) -> list[Alert]:
-        """Return the calls of callbacks so far, in their order."""
-        lines = read_lines(self.folder / _ALERTS)
-        found = [Alert(**{**line, "time": datetime.fromtimestamp(line["time"], timezone.utc)}) for line in lines]
-        found.sort(key=lambda each: each.time)
-        return RecordList(found, of="alerts", none="no callback was called")
 
 
 def _happened(fault: Fault, place: str, during: Try | None, seconds: float) -> HappenedFault:

@@ -1,4 +1,4 @@
-"""Outages of the package index and the warehouse, and the proxy before a warehouse.
+"""Outages of the warehouse, and the proxy before it.
 
 The time of an outage is the time of the code under test. ``cosmos_airflow.clock`` moves it. Runs of the toolkit do not
 wait for ``retry_delay``, so it is added to the time of an outage.
@@ -38,33 +38,29 @@ class SkippedTime:
 
 @dataclass
 class Outage:
-    """One outage, which begins with a request and ends after its length.
+    """One outage, which begins with the first connection and ends after its length.
 
     :param fault: the fault.
     :param skipped: the time that the test has not waited for.
-    :param tell: called with the fault and the place when the first request or connection meets the outage.
-    :param word: ``request`` or ``connection``, for the place.
+    :param tell: called with the fault and the place when the first connection meets the outage.
     """
 
     fault: Fault
     skipped: SkippedTime
     tell: Callable[[Fault, str], None]
-    word: str
-    _seen: int = 0
     _met: int = 0
     _began: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def meets(self) -> bool:
-        """Count a request or a connection, and return whether it meets the outage."""
+        """Count a connection, and return whether it meets the outage."""
         with self._lock:
-            self._seen += 1
-            if self._seen < self.fault.number or not self._goes_on():
+            if not self._goes_on():
                 return False
             self._met += 1
             if self._met == 1:
                 self._began = self.skipped.now()
-                self.tell(self.fault, f"{self.word} {self._seen}")
+                self.tell(self.fault, "connection 1")
             return True
 
     def _goes_on(self) -> bool:

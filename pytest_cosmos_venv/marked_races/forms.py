@@ -145,12 +145,9 @@ def entering(item: pytest.Item) -> Iterator[Contender]:
     worker = None if across is None else str(item.config.workerinput["workerid"])  # type: ignore[attr-defined] # xdist's
     contender = Contender(index, meeting.count, meeting.shared, meeting=meeting)
     meeting.introduce(index, worker=worker)
-    before = os.environ.get(ACTOR_VARIABLE)
-    os.environ[ACTOR_VARIABLE] = contender.name
-    yield contender
-    os.environ.pop(ACTOR_VARIABLE)
-    if before is not None:
-        os.environ[ACTOR_VARIABLE] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ACTOR_VARIABLE, contender.name)
+        yield contender
 
 
 def call(item: pytest.Function) -> bool | None:

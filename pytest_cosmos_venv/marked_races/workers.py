@@ -149,12 +149,10 @@ def _claim(folder: Path, nodeids: Sequence[str], config: pytest.Config) -> int |
 
 
 def _all_have_come(root: Path, folder: Path, count: int, timeout: float) -> bool:
-    end = real_time.monotonic() + timeout
-    while len(list((folder / "claims").glob("*.json"))) < count and not _is_stopped(root):
-        if real_time.monotonic() > end:
-            return False
-        real_time.sleep(LOOK_AGAIN)
-    return True
+    def is_so() -> bool:
+        return len(list((folder / "claims").glob("*.json"))) >= count or _is_stopped(root)
+
+    return real_time.wait_until(is_so, timeout, every=LOOK_AGAIN)
 
 
 def _is_stopped(root: Path) -> bool:

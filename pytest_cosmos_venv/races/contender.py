@@ -76,7 +76,7 @@ class Contender:
             yield
 
     def point(self, name: str) -> None:
-        """Add an event to the timeline. A race with this name as ``kill_at`` or ``stop_at`` kills or stops here.
+        """Add an event to the timeline. A race with this name as ``kill_at`` kills here.
 
         :param name: the name of the event.
         """
@@ -169,7 +169,7 @@ class RaceOrder:
     :param variables: all of their environment.
     :param modules: modules that define the functions; they are imported before ``work`` is unpickled.
     :param work: the functions, one for each contender, and their arguments, pickled.
-    :param acts: name of a contender's own point -> the signal that the first one there sends itself.
+    :param kill_at: the contenders' own point at which the first one there kills itself; None: at none.
     :param services: patterns of processes that stay by design.
     :param plain: whether only plain data is accepted as the values of contenders.
     """
@@ -179,7 +179,7 @@ class RaceOrder:
     variables: Mapping[str, str]
     modules: tuple[ModuleAt, ...]
     work: bytes
-    acts: Mapping[str, int]
+    kill_at: str | None
     services: tuple[str, ...]
     plain: bool
 
@@ -203,7 +203,7 @@ class RaceOrder:
         return self.meeting.folder / f"{index}.outcome"
 
     def claim_of(self, point: str) -> Path:
-        """Return the file that names the contender which was stopped or killed at a point of its own.
+        """Return the file that names the contender which was killed at a point of its own.
 
         :param point: name of the point.
         """
@@ -225,7 +225,7 @@ class Result:
 
 
 class _Racing(Contender):
-    """A contender of ``cosmos_race(function)``, which is killed or stopped at a point where the race says so.
+    """A contender of ``cosmos_race(function)``, which is killed at a point where the race says so.
 
     :param order: the race.
     :param index: 0 for the first contender.
@@ -237,11 +237,11 @@ class _Racing(Contender):
 
     def point(self, name: str) -> None:
         super().point(name)
-        if name in self._order.acts and self._is_first_at(name):
-            os.kill(os.getpid(), self._order.acts[name])
+        if name == self._order.kill_at and self._is_first_at(name):
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _is_first_at(self, name: str) -> bool:
-        """Whether this contender is the first at the point: only the first one is stopped or killed, once."""
+        """Whether this contender is the first at the point: only the first one is killed, once."""
         try:
             with self._order.claim_of(name).open("x", encoding="utf-8") as claim:
                 claim.write(self.name)

@@ -7,7 +7,6 @@ it is reached. Calls, builds and files from before the point was made do not cou
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +148,7 @@ def lock_owner(virtualenv_dir: Path) -> int | None:
 def own_point(order: RaceOrder, name: str) -> Point:
     """Return a point that contenders report by ``contender.point(name)``.
 
-    The sighting names the first contender there; at a point of ``kill_at`` or ``stop_at``, the contender that was hit.
+    The sighting names the first contender there; at a point of ``kill_at``, the contender that was killed.
 
     :param order: the race.
     :param name: the name that contenders give to ``contender.point(name)``.
@@ -157,26 +156,24 @@ def own_point(order: RaceOrder, name: str) -> Point:
 
     def look() -> Sighting | None:
         told = Timeline.read(order.meeting.events).spans(name)
-        if name in order.acts:
+        if name == order.kill_at:
             claim = order.claim_of(name)
             claimed = claim.read_text(encoding="utf-8") if claim.exists() else None
-            # A contender writes its claim before it stops: a SIGCONT in between would be lost, and it would stop later.
-            told = tuple(span for span in told if span.actor == claimed and has_acted(span.pid, order.acts[name]))
+            told = tuple(span for span in told if span.actor == claimed)
         return Sighting(at=told[0].started_at, pid=told[0].pid, actor=told[0].actor, what=name) if told else None
 
     return Point(name, look)
 
 
-def has_acted(pid: int | None, number: int) -> bool:
-    """Return whether a signal has taken effect: after SIGSTOP the process must be stopped.
+def is_stopped(pid: int) -> bool:
+    """Return whether SIGSTOP has taken effect.
 
     :param pid: the PID of the process.
-    :param number: the number of the signal.
     """
     import psutil
 
     try:
-        return number != signal.SIGSTOP or psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return False
 

@@ -87,8 +87,8 @@ class Race:
     :param sightings: name of a point the race waited for -> when it was reached, and by which contender.
     :param left_behind: processes that the contenders had left running and that did not end within the grace period, in
         words. They were killed.
-    :param services: processes that stay by design, in words: declared by the implementation, by ``cosmos_services`` in
-        the ini file, or by ``services=...``. The race did not wait for them; they were killed too.
+    :param services: processes that stay by design, in words: declared by the implementation or by
+        ``services=...``. The race did not wait for them; they were killed too.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -101,16 +101,6 @@ class Race:
     def values(self) -> tuple[Any, ...]:
         """The values that the functions returned, in the order of the contenders; None for a killed contender."""
         return tuple(outcome.value for outcome in self.outcomes)
-
-    @property
-    def winners(self) -> tuple[Outcome, ...]:
-        """The outcomes whose function returned."""
-        return tuple(outcome for outcome in self.outcomes if outcome.succeeded)
-
-    @property
-    def losers(self) -> tuple[Outcome, ...]:
-        """The outcomes of contenders that raised, exited with another code than 0, or were killed."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.succeeded)
 
 
 def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) -> Outcome:

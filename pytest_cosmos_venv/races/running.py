@@ -18,7 +18,7 @@ from pytest_cosmos_venv.races.points import (
     FakeDbtBuilds,
     Point,
     Sighting,
-    has_acted,
+    is_stopped,
     lock_owner,
     own_point,
     seen_points,
@@ -39,10 +39,9 @@ _OUTSIDE = "seen from outside"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The plan of a race: the points at which a contender is killed or stopped, and the time limits.
+    """The plan of a race: the point at which a contender is killed, and the time limits.
 
     :param kill_at: point at which a contender is killed: a name or a point.
-    :param stop_at: point at which a contender is stopped.
     :param virtualenv_dir: the directory that the contenders share, for ``creating`` and ``locked``.
     :param fakes: the fakes of the test, for ``installing`` and ``running``.
     :param timeout: seconds for the whole race.
@@ -50,7 +49,6 @@ class Plan:
     """
 
     kill_at: str | Point | None
-    stop_at: str | Point | None
     virtualenv_dir: Path | None
     fakes: FakeDbtBuilds
     timeout: float
@@ -67,27 +65,16 @@ class Plan:
             "installing": self.fakes.wheelhouse,
             "running": self.fakes.records or None,
         }
-        for parameter, point in (("kill_at", self.kill_at), ("stop_at", self.stop_at)):
-            if isinstance(point, str) and point in NEEDS and can_see[point] is None:
-                raise ToolkitMisuse(f"{parameter}={point!r} is seen from outside and needs {NEEDS[point]}.")
-        if self.kill_at is not None and self.stop_at is not None and name_of(self.kill_at) == name_of(self.stop_at):
-            raise ToolkitMisuse(f"kill_at and stop_at are both {name_of(self.kill_at)!r}: only one can happen there.")
+        point = self.kill_at
+        if isinstance(point, str) and point in NEEDS and can_see[point] is None:
+            raise ToolkitMisuse(f"kill_at={point!r} is seen from outside and needs {NEEDS[point]}.")
         require_seconds(self.grace, "grace")
         require_seconds(self.timeout, "timeout", is_positive=True)
 
     @property
-    def acts(self) -> dict[str, int]:
-        """Signals that contenders send themselves at points of their own."""
-        pairs = ((self.kill_at, signal.SIGKILL), (self.stop_at, signal.SIGSTOP))
-        return {name_of(point): int(number) for point, number in pairs if point and is_own(point)}
-
-
-def is_own(point: str | Point) -> bool:
-    """Return whether contenders report a point themselves, by ``contender.point(name)``.
-
-    :param point: a point or its name.
-    """
-    return isinstance(point, str) and point not in {*NEEDS, WAITING}
+    def own_kill_at(self) -> str | None:
+        """The point of ``kill_at`` if contenders report it themselves, by ``contender.point(name)``; else None."""
+        return self.kill_at if isinstance(self.kill_at, str) and self.kill_at not in {*NEEDS, WAITING} else None
 
 
 def name_of(point: str | Point) -> str:
@@ -120,9 +107,8 @@ class RunningRace:
         self._killed: set[int] = set()
         self._began = real_time.monotonic()
         self._end = self._began + plan.timeout
-        for point, act in ((plan.kill_at, self._kill_who_is_there), (plan.stop_at, self._stop_who_is_there)):
-            if point is not None:
-                self._watch(point, act)
+        if plan.kill_at is not None:
+            self._watch(plan.kill_at, self._kill_who_is_there)
 
     def __enter__(self) -> RunningRace:
         __tracebackhide__ = True
@@ -207,9 +193,10 @@ class RunningRace:
         :param tree: whether its descendants are stopped too, as when its machine hangs.
         """
         __tracebackhide__ = True
-        self._signal_stop(index, tree=tree)
+        self._link.signal(index, signal.SIGSTOP, tree=tree)
+        self._stops[index] = (real_time.now(), None)
         self._wait(
-            lambda: index not in self._link.running or has_acted(self._link.pids[index], signal.SIGSTOP),
+            lambda: index not in self._link.running or is_stopped(self._link.pids[index]),
             "have not stopped",
         )
 
@@ -284,16 +271,8 @@ class RunningRace:
     def _kill_who_is_there(self, sighting: Sighting) -> None:
         index = self._who(sighting)
         self._killed.add(index)
-        if self._plan.kill_at is not None and not is_own(self._plan.kill_at):  # at its own point it kills itself
+        if self._plan.own_kill_at is None:  # at its own point it kills itself
             self._link.signal(index, signal.SIGKILL, tree=False)
-
-    def _stop_who_is_there(self, sighting: Sighting) -> None:
-        # At its own point a contender has stopped its own process only; its descendants are stopped here.
-        self._signal_stop(self._who(sighting), tree=True)
-
-    def _signal_stop(self, index: int, *, tree: bool) -> None:
-        self._link.signal(index, signal.SIGSTOP, tree=tree)
-        self._stops[index] = (real_time.now(), None)
 
     def _stopped(self) -> set[int]:
         return {index for index, (_, end) in self._stops.items() if end is None}
@@ -320,10 +299,6 @@ class RunningRace:
         end = self._end if within is None else min(self._end, began + within)
         while not is_so():
             self._look()
-            # Only stopped contenders are left: without this the race would wait for them until its time is over.
-            if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
-                for index in self._stopped():
-                    self.resume(index)
             self._link.listen(_LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
             if real_time.monotonic() > end:
                 self._sightings["timeout"] = Sighting(at=real_time.now(), actor="race")
@@ -343,13 +318,13 @@ class RunningRace:
 
     def _check_plan(self, race: Race) -> None:
         __tracebackhide__ = True
-        for parameter, point in (("kill_at", self._plan.kill_at), ("stop_at", self._plan.stop_at)):
-            if point is not None and name_of(point) not in race.sightings:
-                raise self._failure(f"{parameter}={name_of(point)!r}: no contender has come there{self._others()}.")
+        point = self._plan.kill_at
+        if point is not None and name_of(point) not in race.sightings:
+            raise self._failure(f"kill_at={name_of(point)!r}: no contender has come there{self._others()}.")
         late = [at for at in self._killed if race.outcomes[at].signal is not signal.SIGKILL]
-        if self._plan.kill_at is not None and late:
+        if point is not None and late:
             raise self._failure(
-                f"{race.outcomes[late[0]].actor} had ended before the kill at {name_of(self._plan.kill_at)!r} came: "
+                f"{race.outcomes[late[0]].actor} had ended before the kill at {name_of(point)!r} came: "
                 "let it stay there longer (script a hold), so that what the test sees is what it says."
             )
 

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     import psutil
 
 
-OPTION = "cosmos_services"
-"""The option of the ini file that declares services."""
 # First words of messages, which are tuples: GO, SIGNAL and FINISH come from the test's process, the others go to it.
 GO, SIGNAL, FINISH = "go", "signal", "finish"
 FORKED, READY, BEGUN, ENDED, FINISHED = "forked", "ready", "begun", "ended", "finished"

@@ -132,17 +132,6 @@ class Timeline:
         if seen != expected:
             self._fail(f"{expected} {name} expected, {seen} seen")
 
-    def assert_finished(self, name: str | None = None) -> None:
-        """Assert that the end of every such span was seen.
-
-        :param name: the name, as for ``spans``; None: all spans.
-        """
-        __tracebackhide__ = True
-        self._require_seen(name)
-        going_on = [span for span in self.spans(name) if span.ended_at is None]
-        if going_on:
-            self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
-
     @property
     def _names(self) -> str:
         return ", ".join(sorted({span.name for span in self})) or "nothing"

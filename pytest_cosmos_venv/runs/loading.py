@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,26 @@ class Substitutes:
                 setattr(task, _DIRECTORY, self.directory(given))
 
 
-@contextmanager
-def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterator[None]:
-    """Within the block, pass the arguments of a class's constructor to a function that may change them."""
-    construct: Callable[..., None] = getattr(kind, "__init__")  # noqa: B009 - mypy refuses kind.__init__
-    signature = inspect.signature(construct)
+def with_init(kind: Any, init: Callable[..., None]) -> AbstractContextManager[Any]:
+    """Replace the constructor of a class within a block.
 
-    @functools.wraps(construct)
-    def constructed(*arguments: Any, **options: Any) -> None:
+    :param kind: the class.
+    :param init: the new constructor, which gets the original as its first argument.
+    """
+    original = kind.__init__
+
+    @functools.wraps(original)
+    def other(*arguments: Any, **keywords: Any) -> None:
+        init(original, *arguments, **keywords)
+
+    return mock.patch.object(kind, "__init__", other)
+
+
+def _arguments_seen(kind: Any, change: Callable[[_Arguments], None]) -> AbstractContextManager[Any]:
+    """Within a block, pass the arguments of a class's constructor to a function that may change them."""
+    signature = inspect.signature(kind.__init__)
+
+    def init(construct: Callable[..., None], *arguments: Any, **options: Any) -> None:
         try:
             bound = signature.bind(*arguments, **options)
         except TypeError:
@@ -102,5 +114,4 @@ def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterato
         change(bound.arguments)
         construct(*bound.args, **bound.kwargs)
 
-    with mock.patch.object(kind, "__init__", constructed):
-        yield
+    return with_init(kind, init)

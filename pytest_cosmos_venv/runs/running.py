@@ -15,6 +15,7 @@ import inspect
 import itertools
 import os
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -40,7 +41,7 @@ from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_ke
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse
-from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
+from pytest_cosmos_venv.runs.turns import Waiting, in_turns
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,10 +74,9 @@ class Attempts(Protocol):
         :param dag: the DAG that runs within the block.
         """
 
-    def trying(self, task: Any, key: TaskKey, number: int, log: TaskLog) -> AbstractContextManager[None]:
+    def trying(self, key: TaskKey, number: int, log: TaskLog) -> AbstractContextManager[None]:
         """Surround one try of a task.
 
-        :param task: the operator.
         :param key: the task.
         :param number: the number of the try, from 1.
         :param log: the log of the try.
@@ -287,8 +287,8 @@ def _watching(
     """
     tries: dict[TaskKey, _Try] = {}
     # dag.test() calls _run_task of its own module; the module differs between releases of Airflow.
-    beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
-    run_one = beside["_run_task"]
+    beside: Any = sys.modules[inspect.unwrap(type(dag).test).__module__]
+    run_one = beside._run_task
 
     def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
         begun()
@@ -301,7 +301,7 @@ def _watching(
                 variables_kept(),
                 collecting(log),
                 airflow.events_into(log.take_event),
-                attempts.trying(dag.get_task(ti.task_id), key, seen.count, log) if attempts else nullcontext(),
+                attempts.trying(key, seen.count, log) if attempts else nullcontext(),
             ):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
@@ -319,7 +319,7 @@ def _watching(
             seen.texts.append(log.text)
         return returned
 
-    with functions_replaced(beside, _run_task=watched), clock.resumed_during(*airflow.execution()):
+    with mock.patch.multiple(beside, _run_task=watched), clock.resumed_during(*airflow.execution()):
         yield tries
 
 

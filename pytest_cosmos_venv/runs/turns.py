@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,23 +53,6 @@ def _watches(task: Any) -> bool:
 
 
 @contextmanager
-def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..., Any]) -> Iterator[None]:
-    """Replace functions of a module within the block.
-
-    ``mock.patch.dict`` does not fit: at its end it clears the module for a moment, and other threads find no names.
-
-    :param names: the namespace of the module, which has all these functions.
-    :param **functions: the new functions, by name.
-    """
-    before = {name: names[name] for name in functions}
-    names.update(functions)
-    try:
-        yield
-    finally:
-        names.update(before)
-
-
-@contextmanager
 def in_turns(dag: Any, *, stuck: Callable[[str, int, WaitsForEver], object]) -> Iterator[None]:
     """Let the tasks of a DAG with a producer take turns within the block; without a producer nothing changes.
 
@@ -79,15 +63,15 @@ def in_turns(dag: Any, *, stuck: Callable[[str, int, WaitsForEver], object]) -> 
     if not producers:
         yield
         return
-    beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
+    beside: Any = sys.modules[inspect.unwrap(type(dag).test).__module__]
     turns = _Turns(
         dag=dag,
         watching={task.task_id for task in dag.tasks if _watches(task)} - producers,
-        run_one=beside["_run_task"],
-        run_trigger=beside["_run_inline_trigger"],
+        run_one=beside._run_task,
+        run_trigger=beside._run_inline_trigger,
         stuck=stuck,
     )
-    with functions_replaced(beside, _run_task=turns.run_next, _run_inline_trigger=turns.run_trigger_once):
+    with mock.patch.multiple(beside, _run_task=turns.run_next, _run_inline_trigger=turns.run_trigger_once):
         yield
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.project import SeedProject
 from pytest_cosmos_venv.seeds.trace import Trace
 from pytest_cosmos_venv.throwaway import remove_entry
 
-Obstacle = Literal["dangling link", "directory", "fifo"]
+Obstacle = Literal["dangling link", "directory"]
 """The things that can stand in place of the file, so that not even root can read it."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -41,15 +40,14 @@ class SeedEdits:
         """
         return self.project.file(seed)
 
-    def digest(self, seed: str | None = None, *, algorithm: str = "sha256") -> str:
-        """Return the hexadecimal digest of the CSV as it is now.
+    def digest(self, seed: str | None = None) -> str:
+        """Return the hexadecimal SHA-256 of the CSV as it is now.
 
         :param seed: the name of the seed.
-        :param algorithm: a name that ``hashlib`` knows.
         """
         import hashlib
 
-        hashed = hashlib.new(algorithm, usedforsecurity=False)
+        hashed = hashlib.sha256()
         with self._there(seed).open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 hashed.update(chunk)
@@ -127,16 +125,15 @@ class SeedEdits:
         kept.unlink()
         self._tell("restore", seed)
 
-    def replace_line_endings(self, seed: str | None = None, ending: str = "\r\n") -> None:
-        """Replace the line endings of the CSV.
+    def replace_line_endings(self, seed: str | None = None) -> None:
+        """Replace the line endings of the CSV by those of Windows.
 
         :param seed: the name of the seed.
-        :param ending: the new end of a line, in ASCII.
         """
         file = self._there(seed)
         lines = file.read_bytes().replace(b"\r\n", b"\n")
-        file.write_bytes(lines.replace(b"\n", ending.encode("ascii")))
-        self._tell(f"end lines with {ending!r} in", seed)
+        file.write_bytes(lines.replace(b"\n", b"\r\n"))
+        self._tell("end lines as Windows does in", seed)
 
     def add_byte_order_mark(self, seed: str | None = None) -> None:
         """Put the mark of UTF-8 before the CSV's first character.
@@ -151,17 +148,13 @@ class SeedEdits:
         """Replace the CSV by something that not even root can read; ``restore`` brings the CSV back.
 
         :param seed: the name of the seed.
-        :param by: ``dangling link``, ``directory``, or ``fifo`` (nothing is ever written into the FIFO, so a process
-            that opens it for reading blocks for ever).
+        :param by: ``dangling link`` or ``directory``.
         """
-        makers: dict[Obstacle, Callable[[Path], None]] = {
-            "dangling link": lambda path: path.symlink_to(self.project.attic / "gone.csv"),
-            "directory": lambda path: path.mkdir(),
-            "fifo": os.mkfifo,
-        }
-        if by not in makers:
-            raise ToolkitMisuse(f"make_unreadable(by={by!r}): give one of {', '.join(get_args(Obstacle))}.")
-        makers[by](self._put_away(seed))
+        path = self._put_away(seed)
+        if by == "directory":
+            path.mkdir()
+        else:
+            path.symlink_to(self.project.attic / "gone.csv")
         self._tell(f"put a {by} in the place of", seed)
 
     def replace_by_link(self, seed: str | None = None) -> None:

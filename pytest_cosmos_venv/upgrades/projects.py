@@ -14,7 +14,6 @@ from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from pytest_cosmos_venv.upgrades import dbt_warnings
 from pytest_cosmos_venv.upgrades.release_record import Command, commands_of, parsed
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -88,7 +87,7 @@ class ProjectFile(pytest.File):
             throwaway_folder("cosmos-dbt-") as scratch,
             closing(CosmosDuckDB(self._folders, scratch, release)) as warehouses,
         ):
-            yield warehouses(self.path.parent, environment=dbt_warnings.ENVIRONMENT)
+            yield warehouses(self.path.parent)
 
 
 class ProjectItem(pytest.Item):
@@ -114,8 +113,6 @@ class ProjectItem(pytest.Item):
         with self.parent.warehouse(self.release) as warehouse:
             contents: dict[str, str] = {}
             known: tuple[Command, ...] = ()
-            log = warehouse.place / "logs" / "dbt.log"
-            log.unlink(missing_ok=True)  # the log may be from another test or an earlier run
             try:
                 if self.step == COMPILE:
                     warehouse.run_dbt("compile")
@@ -123,8 +120,7 @@ class ProjectItem(pytest.Item):
                 else:
                     self._build(warehouse, contents)
             finally:
-                warnings = dbt_warnings.warnings_of(log)
-                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents, warnings), *known)
+                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents), *known)
 
     def _build(self, warehouse: DuckDBWarehouse, contents: dict[str, str]) -> None:
         sources = {f"{each['source_name']}.{each['name']}": each for each in warehouse.manifest["sources"].values()}

@@ -12,14 +12,13 @@ from pytest_cosmos_venv.upgrades.release_record import (
     SQL,
     STATE,
     TASKS,
-    WARNINGS,
     Facts,
     ReleaseRecord,
 )
 
-KINDS = (OUTCOME, NODES, TASKS, STATE, ROWS, SQL, WARNINGS)
+KINDS = (OUTCOME, NODES, TASKS, STATE, ROWS, SQL)
 """The kinds of differences, the gravest first."""
-_BY_PRESENCE = (NODES, TASKS, WARNINGS)
+_BY_PRESENCE = (NODES, TASKS)
 _ABSENT = "-"
 
 _Found = tuple[str, str, str, str]
@@ -29,7 +28,7 @@ _Found = tuple[str, str, str, str]
 def table(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> list[str]:
     """Return the lines of a table: one row for each difference, one column for each release.
 
-    Differences of the same kind and subject share a row, such as a warning in several steps of a project.
+    Differences of the same kind and subject share a row, such as a node in several steps of a project.
 
     :param records: the records of a run, in any order.
     :param releases: the releases of the run; the others are compared with the first.
@@ -72,7 +71,7 @@ def _of_facts(one: Facts, two: Facts) -> Iterator[_Found]:
     for kind in one:
         before, after = one[kind], two.get(kind, {})
         # A command that has failed as a whole has no facts of this kind; the outcome shows the failure.
-        if kind != WARNINGS and not (before and after):
+        if not (before and after):
             continue
         for subject in dict.fromkeys((*before, *after)):
             values = before.get(subject, _ABSENT), after.get(subject, _ABSENT)

@@ -11,7 +11,7 @@ from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
 ATTRIBUTE = "cosmos_dbt_record"
 """The attribute of pytest's report that holds the record."""
 OUTCOME, NODES, TASKS, STATE = "outcome", "nodes", "tasks", "state"
-ROWS, SQL, WARNINGS = "rows", "SQL", "warnings"
+ROWS, SQL = "rows", "SQL"
 THERE = "there"
 
 Facts = dict[str, dict[str, str]]
@@ -36,19 +36,16 @@ class ReleaseRecord:
     commands: tuple[Command, ...]
 
 
-def commands_of(
-    results: Sequence[DbtResult], contents: Mapping[str, str], warnings: Iterable[str]
-) -> tuple[Command, ...]:
+def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tuple[Command, ...]:
     """Return the records of commands.
 
     :param results: the commands, in order.
     :param contents: unique id -> digest of the rows of its table after the last command; empty where it was not read.
-    :param warnings: the keys of dbt's own warnings in all commands, as in ``warnings_of``.
     """
-    return tuple((" ".join(each.arguments), _facts_of(each, contents, warnings)) for each in results)
+    return tuple((" ".join(each.arguments), _facts_of(each, contents)) for each in results)
 
 
-def _facts_of(result: DbtResult, contents: Mapping[str, str], warnings: Iterable[str]) -> Facts:
+def _facts_of(result: DbtResult, contents: Mapping[str, str]) -> Facts:
     nodes = result.nodes.values()
     if not nodes:
         return {}
@@ -57,7 +54,6 @@ def _facts_of(result: DbtResult, contents: Mapping[str, str], warnings: Iterable
         STATE: {node.unique_id: node.status for node in nodes},
         ROWS: {node.unique_id: contents.get(node.unique_id, "") for node in nodes},
         SQL: {node.unique_id: " ".join(node.compiled.split()) for node in nodes},
-        WARNINGS: dict.fromkeys(warnings, THERE),
     }
 
 
@@ -70,17 +66,19 @@ def parsed(names: Iterable[str]) -> Command:
 
 
 def import_of(record: DagRecord, check: str) -> Command:
-    """Return the facts of the import of a DAG file: nodes for the check ``nodes``, tasks for the check ``shape``.
+    """Return the facts of the import of a DAG file: nodes and tasks, for the check ``shape`` alone.
 
     :param record: the record of the import.
     :param check: the name of the check.
     """
     facts: Facts = {}
-    if check == "nodes":
-        facts = {NODES: {name: THERE for project in record.projects for name in sorted(project.nodes)}}
-    elif check == "shape":
+    if check == "shape":
+        nodes = {name: THERE for project in record.projects for name in sorted(project.nodes)}
         before = {
             f"{dag}.{name}": tasks[name].upstream for dag, tasks in record.tasks.items() for name in sorted(tasks)
         }
-        facts = {TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()}}
+        facts = {
+            NODES: nodes,
+            TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()},
+        }
     return "import", facts

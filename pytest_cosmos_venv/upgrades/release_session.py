@@ -110,7 +110,7 @@ def _commands_of(item: pytest.Item) -> tuple[Command, ...] | None:
     if isinstance(item, DagCheck) and RECORD in item.stash:
         return (import_of(item.stash[RECORD], item.check),)
     if RESULTS in item.stash:
-        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, ())
+        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {})
     return None
 
 

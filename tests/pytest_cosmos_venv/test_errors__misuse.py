@@ -59,7 +59,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_airflow": [
         ("it.at('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
         ("it.variables.values['k']", "'k' is no Variable; there are none."),
-        ("it.home.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
         ("it.run('harbor')", "cosmos_airflow.run runs a DAG or an operator, and this is neither: 'harbor'. *"),
         ("it.shape('harbor')", "The shape of a DAG was asked for, and what was given is an object of builtins.str."),
         ("it.budget('no_such_dag.py')", "cosmos_airflow.budget('no_such_dag.py'): there is no such DAG file."),
@@ -71,20 +70,8 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
 }
 
 HEAD = """
-import signal
 import threading
-from pathlib import Path
 import pytest
-import subprocess
-from pytest_cosmos_venv.environments.wheel import Wheel
-
-def dag():
-    from datetime import datetime
-    from airflow import DAG
-    from airflow.providers.standard.operators.empty import EmptyOperator
-    with DAG("pier", schedule=None, start_date=datetime(2026, 1, 1)) as made:
-        EmptyOperator(task_id="rest")
-    return made
 
 def work(contender, *arguments):
     pass
@@ -92,23 +79,9 @@ def work(contender, *arguments):
 @pytest.mark.cosmos_race(contenders=2)
 def test_nobody_races():
     pass
-
-@pytest.fixture(scope="session")
-def for_all_tests(cosmos_fake_venv):
-    pass
-
-def test_outside_of_a_test(for_all_tests):
-    pass
-
-def test_called_like_a_function():
-    from pytest_cosmos_venv.fixtures.environments import cosmos_fake_venv
-    cosmos_fake_venv()
 """
 TOLD_OF_HEAD = {
     "test_nobody_races": "test_nobody_races is marked cosmos_race, but nothing in it asks for the fixture cosmos_r*",
-    # These two are pytest's own.
-    "test_outside_of_a_test": "ScopeMismatch: You tried to access the function scoped fixture cosmos_fake_venv with *",
-    "test_called_like_a_function": 'Fixture "cosmos_fake_venv" called directly. Fixtures are not meant to be called *',
 }
 
 

@@ -32,7 +32,6 @@ def test_a_dag_and_its_world(
 ) -> None:
     cosmos_airflow.variables.put("crane", "north")
     cosmos_airflow.connections.add("warehouse", conn_type="postgres", host="localhost", password="s3cret")
-    cosmos_airflow.home.add_dag_file("pier.py", "")
     cosmos_airflow.at("2026-02-01")
 
     def unload() -> list[Any]:

@@ -41,7 +41,7 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
 
     result = project.runpytest_subprocess("-p", "no:xdist")
 
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["LEFT [[][]] [[][]]"])
     assert not (project.path / "production").exists()
 

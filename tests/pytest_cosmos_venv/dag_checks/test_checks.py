@@ -13,8 +13,6 @@ pytestmark = pytest.mark.long
 SOUND = {
     "imports": "passed",
     "no_side_effects": "passed",
-    "nodes": "passed",
-    "tests": "passed",
     "shape": "passed",
     "assets": "passed",
     "profile": "passed",
@@ -43,7 +41,7 @@ def test_a_file_that_cannot_be_imported_fails_by_that_alone(project: CheckedProj
     assert set(verdicts.values()) == {"not checked"}
     assert "RuntimeError: the crane is out of order" in checked.text("dags/broken.py", "imports")
     assert "runpy" not in checked.text("dags/broken.py", "imports")
-    assert "see ::imports" in checked.text("dags/broken.py", "nodes")
+    assert "see ::imports" in checked.text("dags/broken.py", "assets")
 
 
 def test_a_file_whose_dags_are_gone_is_compared_with_its_snapshot(project: CheckedProject) -> None:
@@ -161,78 +159,6 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert text.count("\n  dags/touching.py:") == 7
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
-
-
-def test_nodes_without_a_task_and_edges_that_dbt_does_not_have_are_named(project: CheckedProject) -> None:
-    project.add(
-        cut="""
-        dag = make("cut")
-        ships, run = dag.get_task("ships.run"), dag.get_task("arrivals.run")
-        run.upstream_task_ids.clear()
-        """,
-        swapped="""
-        second = make("second", render={"test_behavior": TestBehavior.NONE, "select": ["ships", "piers"]})
-        second.tasks_map["model.harbor.ships"].upstream_task_ids.clear()
-        second.tasks_map["seed.harbor.piers"].upstream_task_ids.add("ships_run")
-        """,
-        lost="""
-        dag = make("lost", render={"test_behavior": TestBehavior.NONE})
-        dag.task_dict.pop("arrivals_run")
-        dag.task_group.children.pop("arrivals_run")
-        dag.get_task("ships_run").downstream_task_ids.clear()
-        dag.tasks_map.pop("model.harbor.arrivals")
-        """,
-        twice="""
-        dag = make("twice", render={"test_behavior": TestBehavior.NONE})
-        first = dag.get_task("ships_run")
-        with dag:
-            type(first)(
-                task_id="again",
-                project_dir=PROJECT,
-                profile_config=first.profile_config,
-                extra_context=first.extra_context,
-            )
-        """,
-    )
-
-    checked = project.run("-n", "2", "-k", "nodes")
-
-    assert (
-        "model.harbor.arrivals reads model.harbor.ships, and its task arrivals.run does not wait for ships.run"
-        in checked.text("dags/cut.py", "nodes")
-    )
-    assert "piers_seed waits for ships_run, and seed.harbor.piers reads nothing of model.harbor.ships" in checked.text(
-        "dags/swapped.py", "nodes"
-    )
-    assert "model.harbor.arrivals has no task" in checked.text("dags/lost.py", "nodes")
-    assert "model.harbor.ships has 2 tasks: ships_run, again" in checked.text("dags/twice.py", "nodes")
-
-
-def test_a_test_that_no_task_runs_is_named(project: CheckedProject) -> None:
-    project.add(
-        each="dag = make('each')",
-        after_all="dag = make('after_all', render={'test_behavior': TestBehavior.AFTER_ALL})",
-        build="dag = make('build', render={'test_behavior': TestBehavior.BUILD})",
-        none="dag = make('none', render={'test_behavior': TestBehavior.NONE})",
-        lost="""
-        dag = make("lost")
-        for name in ("ships.test",):
-            dag.get_task("arrivals.run").upstream_task_ids.remove(name)
-            dag.task_dict.pop(name)
-        """,
-    )
-
-    checked = project.run("-n", "2", "-k", "tests")
-
-    assert {file: checked.verdicts(f"dags/{file}.py")["tests"] for file in ("each", "after_all", "build", "none")} == {
-        "each": "passed",
-        "after_all": "passed",
-        "build": "passed",
-        "none": "not checked",
-    }
-    assert "2 of 4 tests are run by no task:" in checked.text("dags/lost.py", "tests")
-    assert "test.harbor.unique_ships_id" in checked.text("dags/lost.py", "tests")
-    assert "test_behavior says that no test is run" in checked.text("dags/none.py", "tests")
 
 
 def test_assets_of_two_tasks_are_named_also_across_files(project: CheckedProject) -> None:

@@ -61,7 +61,6 @@ def test_sound_and_faulty_files_are_told_apart(environment: str, root: str, tmp_
     assert found == {
         **SOUND,
         "no_side_effects": "failed",
-        "tests": "not checked",
         "assets": "failed",
         "same_dag": "failed",
     }

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
 
-NAMES = ["imports", "no_side_effects", "nodes", "tests", "shape", "assets", "profile", "same_dag"]
+NAMES = ["imports", "no_side_effects", "shape", "assets", "profile", "same_dag"]
 
 
 def collected(output: str) -> list[str]:
@@ -28,11 +28,11 @@ def test_a_file_or_a_check_can_be_named_and_is_not_imported_by_pytest(project: C
     project.add(daily="raise RuntimeError('collecting imports nothing')", hourly="")
 
     file = project.pytest("--cosmos-dags", "--collect-only", "-q", "dags/daily.py")
-    check = project.pytest("--cosmos-dags", "--collect-only", "-q", "dags/daily.py::tests")
+    check = project.pytest("--cosmos-dags", "--collect-only", "-q", "dags/daily.py::profile")
 
     assert file.returncode == check.returncode == 0, file.stdout
     assert len(collected(file.stdout)) == len(NAMES)
-    assert collected(check.stdout) == ["dags/daily.py::tests"]
+    assert collected(check.stdout) == ["dags/daily.py::profile"]
 
 
 def test_without_the_option_nothing_is_collected_or_imported(project: CheckedProject) -> None:
@@ -59,9 +59,9 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert table[1].split() == ["DAG", "file", "tasks", "import", "passed", "failed", "not", "checked"]
     assert table[2].startswith("dags/broken.py      0  ")
     assert table[3].startswith("dags/daily.py       5  ")
-    assert table[3].endswith(" s       7  -        shape")
-    assert table[4].endswith("nodes, tests, shape, assets, profile, same_dag")
-    assert table[2].endswith("no_side_effects, nodes, tests, shape, assets, profile, same_dag")
+    assert table[3].endswith(" s       5  -        shape")
+    assert table[4].endswith("shape, assets, profile, same_dag")
+    assert table[2].endswith("no_side_effects, shape, assets, profile, same_dag")
     assert {*(project.folder / "dags").rglob("*")} == before
     junit = (project.folder / "told" / "junit.xml").read_text("utf-8")
     assert 'classname="dags.broken" name="imports"' in junit

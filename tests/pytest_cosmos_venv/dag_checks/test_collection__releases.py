@@ -49,7 +49,7 @@ def test_a_dbt_that_cannot_be_had_is_told(project: CheckedProject) -> None:
 @pytest.mark.parametrize(
     ("environment", "root", "which"),
     [
-        pytest.param(None, "cosmos_venv", "imports or nodes or shape", id="cosmos_venv"),
+        pytest.param(None, "cosmos_venv", "imports or shape", id="cosmos_venv"),
         pytest.param("cosmos", "cosmos", "imports and 2.0", id="cosmos"),
     ],
 )

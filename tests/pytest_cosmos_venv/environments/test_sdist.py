@@ -40,16 +40,6 @@ def test_a_build_fails_with_the_words_it_was_given(install: Install) -> None:
     assert [build.succeeded for build in sdist.builds] == [False]
 
 
-def test_a_build_fails_where_what_it_downloads_does_not_answer(install: Install) -> None:
-    sdist = install.wheelhouse.add_sdist("dbt-harbor", downloads="http://code.invalid/program")
-
-    exit_code, output = install("dbt-harbor")
-
-    assert exit_code != 0
-    assert "The download of http://code.invalid/program has failed" in output
-    assert [build.succeeded for build in sdist.builds] == [False]
-
-
 def test_a_held_build_waits_until_it_is_released(install: Install) -> None:
     sdist = install.wheelhouse.add_sdist("dbt-harbor", hold=True, requires=())
 

@@ -93,12 +93,13 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
 
 
 def test_a_wheelhouse_of_ones_own_has_what_was_asked_for(tmp_path: Path) -> None:
-    wheelhouse = build_wheelhouse(tmp_path / "mine", dbt_versions=["1.9.3", "2.0.0b1"], adapters=["harbor"])
+    wheelhouse = build_wheelhouse(tmp_path / "mine", adapters=["harbor"])
+    wheelhouse.add_dbt("2.0.0b1")
 
     names = {path.name for path in wheelhouse.path.glob("dbt_*")}
     assert wheelhouse.pip_install_options == ["--no-index", "--find-links", str(tmp_path / "mine")]
     assert names == {
-        "dbt_core-1.9.3-py3-none-any.whl",
+        "dbt_core-1.10.0-py3-none-any.whl",
         "dbt_core-2.0.0b1-py3-none-any.whl",
         "dbt_harbor-1.10.0-py3-none-any.whl",
     }
@@ -121,7 +122,8 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
 def test_what_the_machine_is_configured_to_install_from_does_not_count(
     installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    elsewhere = build_wheelhouse(tmp_path / "elsewhere", dbt_versions=["77.0"])
+    elsewhere = build_wheelhouse(tmp_path / "elsewhere")
+    elsewhere.add_dbt("77.0")
     configure_machine(tmp_path, elsewhere, monkeypatch)
     environment = Environment(folder=tmp_path / "environment")
     wheelhouse: Wheelhouse = request.getfixturevalue("cosmos_dbt")

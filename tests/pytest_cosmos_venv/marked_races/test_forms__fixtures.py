@@ -93,7 +93,7 @@ def test_parcels(
 ):
     cosmos_race.barrier("begin")
     cosmos_airflow.variables.put("crane", "north")
-    cosmos_airflow.home.add_dag_file("pier.py", "")
+    (cosmos_airflow.home.dags_folder / "pier.py").touch()
     cosmos_airflow.at("2026-02-01")
 
     def unload():

@@ -98,6 +98,6 @@ def leave_early(contender: Contender) -> NoReturn:
 def test_a_process_that_ends_by_itself_with_0_has_not_succeeded(cosmos_race: CosmosRace) -> None:
     race = cosmos_race(leave_early, contenders=1, check=False)
 
-    assert [each.in_words for each in race.losers] == ["the process ended by itself with 0 before it answered"]
+    assert [each.in_words for each in race.outcomes] == ["the process ended by itself with 0 before it answered"]
     with pytest.raises(RaceFailure, match="1 of 1 contenders failed"):
         cosmos_race(leave_early, contenders=1)

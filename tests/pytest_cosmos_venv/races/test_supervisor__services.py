@@ -12,8 +12,6 @@ import pytest
 
 from pytest_cosmos_venv import Contender, CosmosRace
 
-pytest_plugins = ["pytester"]
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to a process of ours")
 
 # Gives itself a name as servers do, says that it is there, and starts a child that has the same command line.
@@ -45,6 +43,10 @@ def test_a_service_is_none_of_what_was_left_behind(cosmos_race: CosmosRace, tmp_
     assert words.startswith(f"PID {pid}: harbor-server: {sys.executable} -c ")
     assert not psutil.pid_exists(pid), "it ends with the race"
 
+    (tmp_path / "server").unlink()
+    undeclared = cosmos_race(keep_a_server, tmp_path, contenders=1, grace=0.1, services=[])
+    assert (len(undeclared.left_behind), undeclared.services) == (1, ())
+
 
 def test_what_a_service_has_started_is_no_service(cosmos_race: CosmosRace, tmp_path: Path) -> None:
     race = cosmos_race(keep_a_server, tmp_path, "more", contenders=1, grace=0.1, services=["harbor-server"])
@@ -52,39 +54,6 @@ def test_what_a_service_has_started_is_no_service(cosmos_race: CosmosRace, tmp_p
     (left,) = race.left_behind
     assert left.startswith(f"PID {(tmp_path / 'server-child').read_text()}: forgotten: ")
     assert len(race.services) == 1
-
-
-WORK = f"""
-import pathlib, subprocess, sys
-
-def work(contender, place):
-    subprocess.Popen([sys.executable, "-c", {SERVER!r}, str(place)], start_new_session=True)
-    while not place.exists() or not place.read_text():
-        pass
-"""
-
-
-@pytest.mark.long
-def test_the_ini_file_names_them_for_all_races(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\ncosmos_services =\n    harbor-server\n")
-    pytester.makepyfile(
-        WORK
-        + """
-def test_it(cosmos_race, tmp_path):
-    race = cosmos_race(work, tmp_path / "one", contenders=1)
-    assert (race.left_behind, len(race.services)) == ((), 1)
-
-def test_another_one_comes_on_top(cosmos_race, tmp_path):
-    race = cosmos_race(work, tmp_path / "two", contenders=1, services=["pier-server"])
-    assert (race.left_behind, len(race.services)) == ((), 1)
-
-def test_a_race_without_any(cosmos_race, tmp_path):
-    race = cosmos_race(work, tmp_path / "three", contenders=1, services=[], grace=0.1)
-    assert (len(race.left_behind), race.services) == (1, ())
-"""
-    )
-
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
 def say_where(contender: Contender) -> str:

@@ -205,11 +205,6 @@ def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, co
         cosmos_airflow.run(dag_of(python("one", lambda: 1)), **options)
 
 
-def test_a_misspelt_argument_of_a_run_is_refused(cosmos_airflow: CosmosAirflow) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'logical_data'"):
-        cosmos_airflow.run(dag_of(python("one", lambda: 1)), logical_data="2026-02-03")  # type: ignore[call-overload] # misspelt
-
-
 def test_a_second_run_of_the_same_id_is_refused(cosmos_airflow: CosmosAirflow) -> None:
     dag = dag_of(python("one", lambda: 1))
     cosmos_airflow.run(dag, run_id="r", logical_date="2026-02-03")

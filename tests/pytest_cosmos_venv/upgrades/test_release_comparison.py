@@ -17,7 +17,6 @@ def facts(*names: str, status: str = "success", rows: str = "", sql: str = "") -
         "state": dict.fromkeys(names, status),
         "rows": dict.fromkeys(names, rows),
         "SQL": dict.fromkeys(names, sql),
-        "warnings": {},
     }
 
 
@@ -73,22 +72,13 @@ def test_rows_and_sql_that_both_releases_have_are_compared() -> None:
     ]
 
 
-def test_warnings_that_one_release_alone_gives_are_told_once_for_all_steps_of_a_project() -> None:
-    def warned(release: str, step: str, *warnings: str) -> ReleaseRecord:
-        of_command = {**facts(SHIPS), "warnings": dict.fromkeys(warnings, "there")}
-        return record(release, of_command, test=f"dbt/fleet::{step}")
+def test_a_node_that_one_release_alone_knows_is_told_once_for_all_steps_of_a_project() -> None:
+    def steps(release: str, *names: str) -> list[ReleaseRecord]:
+        return [record(release, facts(*names), test=f"dbt/fleet::{step}") for step in ("build", "compile")]
 
-    records = [
-        *(warned("1.11", step, "Deprecated", "Both") for step in ("build", "compile")),
-        *(warned("2", step, "Both") for step in ("build", "compile")),
-        warned("1.11", "run"),
-        warned("2", "run", "Late"),
-    ]
-
-    assert table(records, ["1.11", "2"]) == [
-        "differs   of          1.11   2",
-        "warnings  Deprecated  there  -",
-        "warnings  Late        -      there",
+    assert table([*steps("1.11", SHIPS, PORTS), *steps("2", SHIPS)], ["1.11", "2"]) == [
+        "differs  of                 1.11   2",
+        "nodes    model.fleet.ports  there  -",
     ]
 
 
