@@ -93,7 +93,7 @@ def test_an_outage_is_one_warning(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ConnectionError("the API server is away")
 
     monkeypatch.setattr(compat, "set_variable", fail)
