@@ -272,7 +272,7 @@ def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
 
 def _why_untrusted(store: EnvironmentStore) -> Finding | None:
     try:
-        store.judge()
+        store.refuse_untrusted()
     except (VirtualenvError, OSError) as error:
         way_out = "Let it belong to the user of the tasks, and to nobody else."
         return Finding(str(store.directory), "failed", str(error), way_out)
@@ -313,10 +313,10 @@ def _fault_of_locks(directory: Path) -> str:
 
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.managed.resolve import installer
+    from cosmos_venv.managed.resolve import installer_preference
 
     try:
-        yield try_index(installer(), os.environ)
+        yield try_index(installer_preference(), os.environ)
     except (VirtualenvError, CosmosValueError) as error:
         yield Finding("installer", "failed", str(error), "Install uv (cosmos-venv[uv]) or pip.")
 

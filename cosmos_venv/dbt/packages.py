@@ -27,7 +27,7 @@ from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_pro
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported, unlock
-from cosmos_venv.files.own_files import age, judge, replace_atomically, sweep_abandoned, write_new
+from cosmos_venv.files.own_files import age, refuse_untrusted, replace_atomically, sweep_abandoned, write_new
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -132,7 +132,7 @@ class PackageStore:
         """
         kept = self.folder / f"{digest}{_ARCHIVE}"
         with suppress(VirtualenvError, *_UNREADABLE):
-            judge(self.folder.parent, self.folder, kept)
+            refuse_untrusted(self.folder.parent, self.folder, kept)
             return kept if is_current(kept) else None
         return None
 
@@ -142,7 +142,7 @@ class PackageStore:
             return False
         try:
             self.make_directory(self.folder)
-            judge(self.folder.parent, self.folder)
+            refuse_untrusted(self.folder.parent, self.folder)
             return os.access(self.folder, os.W_OK)
         except (VirtualenvError, OSError):
             return False

@@ -121,7 +121,7 @@ class Publisher:
     warn: Callable[[str], None]
     remote: RemoteStore | None = None
     _after_release: ExitStack = field(default_factory=ExitStack, init=False)
-    _elsewhere: RemoteEnvironment | None = field(default=None, init=False)
+    _remote_environment: RemoteEnvironment | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.store, self.spec = self.request.store, self.request.spec
@@ -215,8 +215,8 @@ class Publisher:
         began = time.monotonic()
         try:
             record = None
-            if offer is not None and self._elsewhere is not None:
-                record = self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
+            if offer is not None and self._remote_environment is not None:
+                record = self._remote_environment.fetch(offer, build, on_tick=partial(_show_progress, build))
             record = record or self._installed(build, installer or self._installer(), lease)
             # Linked before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces.
             # In the other order a kill would leave bin/dbt on the old build for ever: a task that finds a ready build
@@ -254,7 +254,7 @@ class Publisher:
             what = "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it"
             elsewhere.build_here_instead(what, self.report)
             return None
-        self._elsewhere = elsewhere
+        self._remote_environment = elsewhere
         # A fetched environment is unpacked at the path where it was built: a retired build of that name goes first.
         self._after_release.close()
         return elsewhere.find(newer_than=newer_than)
@@ -270,7 +270,7 @@ class Publisher:
             cancellation=self.cancellation,
             report=self.report,
             on_tick=partial(_show_progress, build),  # an installer that downloads says nothing for minutes
-            keep_open=lease.descriptors,
+            keep_open=lease.hand_on(),
             is_durable=True,
         )
 
@@ -287,10 +287,10 @@ class Publisher:
     def _pushed(self, environment: Environment) -> Environment:
         """Put an environment built here into the remote store, for other machines. The lock is not held meanwhile."""
         record = environment.record
-        if self._elsewhere is None or not environment.was_built or record.fetched_from:
+        if self._remote_environment is None or not environment.was_built or record.fetched_from:
             return environment
         try:
-            return replace(environment, was_pushed=self._elsewhere.push(environment.path, record))
+            return replace(environment, was_pushed=self._remote_environment.push(environment.path, record))
         except BaseException:  # the end of the task: nobody gets the environment, so nobody closes it
             environment.close()
             raise

@@ -29,7 +29,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors, own_files
 from cosmos_venv.files.kernel_lock import LOCK_NOT_POSSIBLE, Lease
-from cosmos_venv.files.own_files import judge, make_directory
+from cosmos_venv.files.own_files import make_directory, refuse_untrusted
 from cosmos_venv.files.read_limits import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -207,7 +207,7 @@ class Environment:
     @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
-        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
+        return self.held_by if self.lease is None else (*self.held_by, *self.lease.hand_on())
 
     def close(self) -> None:
         """Give up the lease. May be called again."""
@@ -255,7 +255,7 @@ class EnvironmentStore:
         :raises OSError: when it cannot be made.
         """
         make_directory(self.directory, self.directory_mode)
-        self.judge()
+        self.refuse_untrusted()
 
     def make(self, *more: Path) -> None:
         """Make the directories of the store where they are missing, and judge them before anything in them is run.
@@ -266,9 +266,9 @@ class EnvironmentStore:
         """
         for directory in (self.directory, self.root, *more):
             make_directory(directory, self.directory_mode)
-        self.judge(*more)
+        self.refuse_untrusted(*more)
 
-    def judge(self, *more: Path) -> bool:
+    def refuse_untrusted(self, *more: Path) -> bool:
         """Return whether all places exist. Nobody else can have written to them then.
 
         :param *more: further places in it.
@@ -278,7 +278,7 @@ class EnvironmentStore:
         try:
             # The path as the user wrote it, since its links count too; then the resolved path, which is used later.
             places = (self._given, self.root, *more)
-            judge(*places, parameter=self.parameter, is_open_allowed=self.may_be_open)
+            refuse_untrusted(*places, parameter=self.parameter, is_open_allowed=self.may_be_open)
         except FileNotFoundError:
             return False
         return True
@@ -308,7 +308,7 @@ class EnvironmentStore:
         if not self.is_read_only:
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.errors_name_the_directory():
-            if not self.judge():
+            if not self.refuse_untrusted():
                 return None
             deadline = time.monotonic() + _LONGEST_RETIRING
             # The record is read in each turn: while a build is retired, another one may be published.
@@ -345,7 +345,7 @@ class EnvironmentStore:
         # Asked of the file system and not of the record: a base Python that was uninstalled leaves a dangling link.
         if record is None or not (self.root / record.build / "bin" / "python").exists():
             return None
-        return record if self.judge(self.root / record.build) else None
+        return record if self.refuse_untrusted(self.root / record.build) else None
 
     def _leased(self, build: Path) -> Lease | None:
         """Return a lease for the caller; None where the mount knows no locks, or this user may not open the file.

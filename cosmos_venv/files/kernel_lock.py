@@ -225,9 +225,8 @@ class Lease:
                 os.close(descriptor)
         return cls(descriptor) if is_locked else None
 
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """The descriptor for ``keep_open`` of a guarded command: its guard holds the lease too, from now on."""
+    def hand_on(self) -> tuple[int, ...]:
+        """Return the descriptor for ``keep_open`` of a guarded command: its guard holds the lease too, from now on."""
         self._is_handed_on = True
         return () if self._descriptor is None else (self._descriptor,)
 

@@ -68,7 +68,7 @@ def why_untrusted(status: os.stat_result) -> str | None:
     return None if stat.S_ISLNK(status.st_mode) else _who_else_may_write(status)
 
 
-def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool = False) -> None:
+def refuse_untrusted(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool = False) -> None:
     """Judge places whose content is run, and all directories on the way to them.
 
     :param *paths: directories or files; relative ones begin at the working directory.

@@ -177,8 +177,8 @@ def prune_limits() -> PruneLimits:
     )
 
 
-def installer() -> InstallerPreference:
-    """Return the installer of ``[cosmos_venv] virtualenv_installer``; if that is empty, the installer of Airflow."""
+def installer_preference() -> InstallerPreference:
+    """The installer of ``[cosmos_venv] virtualenv_installer``; if empty, of ``[standard] venv_install_method``."""
     named = settings.virtualenv_installer
     # Few choose it, and its module is not needed by the others.
     if named == "airflow":
@@ -214,7 +214,7 @@ def build_request(spec: EnvironmentSpec, directory: Path) -> BuildRequest:
     return BuildRequest(
         store=environment_store(directory),
         spec=spec,
-        preference=installer(),
+        preference=installer_preference(),
         max_tries=settings.virtualenv_max_retries_lock,
         # env warm prunes nothing: it fills stores that tasks read by the search path. No use is noted there, so each
         # environment would look unused.
@@ -341,7 +341,9 @@ def managed_environment(
         if environment is None:
             from cosmos_venv.environments.builder import temporary_environment
 
-            alone = temporary_environment(spec, preference=installer(), cancellation=cancellation, report=report)
+            alone = temporary_environment(
+                spec, preference=installer_preference(), cancellation=cancellation, report=report
+            )
             environment = opened.enter_context(alone)
         if not environment.was_built:
             report(f"The virtualenv for {spec} is ready: {environment.path}.")
@@ -408,8 +410,8 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    # Most tasks end here, without the imports of a build. Where an upgrade may be due, ``open_environment`` searches
-    # the store of ``directory`` itself.
+    # Most tasks end here, without the imports of a build. ``open_environment`` searches the store of ``directory``
+    # itself, and that is enough where an upgrade may be due.
     *searched, own = _stores(directory)
     for store in searched if upgrade_after is not None else [*searched, own]:
         if (ready := store.find(spec, cancellation=cancellation)) is not None:

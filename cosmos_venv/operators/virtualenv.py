@@ -2,7 +2,8 @@
 
 A task runs through ``execute`` (``operators.base``), ``run_command`` (``operators.local_base``) and the steps of
 ``operators.run.run_steps``, which call ``_dbt_ready`` here for the environment: ``managed.resolve`` finds or builds it.
-docs/explanation/architecture.md describes the whole path.
+docs/explanation/architecture.md describes the whole path. The classes of ``operators.local`` give the dbt command, and
+override nothing on this path.
 
 The seed document "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and
 methods. A task calls no lock method: ``cosmos_venv.environments`` takes the lock for a build, and dbt runs without it.

@@ -19,7 +19,7 @@ def test_a_copy_of_the_descriptor_keeps_a_lease_only_where_it_was_handed_on(tmp_
     (own,) = [file.name for file in Path("/proc/self/fd").iterdir() if _leads_to(file, lease_path(build))]
     copy = os.dup(int(own))
     if is_handed_on:
-        assert len(lease.descriptors) == 1
+        assert len(lease.hand_on()) == 1
 
     lease.close()
     in_use = is_in_use(build)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.own_files import judge, make_directory
+from cosmos_venv.files.own_files import make_directory, refuse_untrusted
 from tests.environments.elsewhere import REPOSITORY, as_user, needs_root, require_open_checkout
 
 _PR_SET_DUMPABLE, _CLONE_NEWUSER = 4, 0x10000000
@@ -118,7 +118,7 @@ def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation
     user, group, groups = situation.user
 
     def judged() -> str:
-        judge(store)
+        refuse_untrusted(store)
         return "trusted"
 
     said = as_user(user, group, judged, groups=groups)
@@ -132,7 +132,7 @@ def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation
 IN_A_NAMESPACE = """
 import ctypes, errno, os, sys
 from pathlib import Path
-from cosmos_venv.files.own_files import judge
+from cosmos_venv.files.own_files import refuse_untrusted
 
 store, user, dumpable, new_user_namespace = sys.argv[1], *map(int, sys.argv[2:])
 libc = ctypes.CDLL(None, use_errno=True)
@@ -144,7 +144,7 @@ if libc.unshare(new_user_namespace):
     sys.exit(errno.errorcode[ctypes.get_errno()])
 Path("/proc/self/uid_map").write_text(f"0 {user} 1")
 assert Path("/").stat().st_uid not in (0, user)
-judge(Path(store))
+refuse_untrusted(Path(store))
 print("trusted")
 """
 
@@ -176,9 +176,9 @@ def test_a_mount_that_forces_its_mode_is_used_where_that_is_allowed(tmp_path: Pa
     (tmp_path / "mount").chmod(0o777)
 
     with pytest.raises(VirtualenvError, match=r"everybody may write to it.* virtualenv_dir_may_be_open = True"):
-        judge(tmp_path / "mount")
+        refuse_untrusted(tmp_path / "mount")
 
-    judge(tmp_path / "mount", is_open_allowed=True)
+    refuse_untrusted(tmp_path / "mount", is_open_allowed=True)
 
 
 def test_a_relative_path_begins_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_a_relative_path_begins_where_the_process_is(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path / "here")
 
     with pytest.raises(VirtualenvError, match="everybody may write to it"):
-        judge(Path("../here/store"))
+        refuse_untrusted(Path("../here/store"))
 
 
 @needs_root
@@ -230,7 +230,7 @@ def test_a_mode_that_would_make_the_store_untrusted_is_refused(
 
     def made() -> str:
         make_directory(everybodys_folder / "store", mode)
-        judge(everybodys_folder / "store")
+        refuse_untrusted(everybodys_folder / "store")
         return "made"
 
     assert expected in as_user(ME, SHARED, made)

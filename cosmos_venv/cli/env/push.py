@@ -79,7 +79,7 @@ def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
         which = f" {name}" if name else ""
         raise CosmosValueError(f"{directory} holds no ready environment{which}: see cosmos-venv env list.")
     with store.errors_name_the_directory():
-        store.judge()
+        store.refuse_untrusted()
     return ready
 
 

@@ -434,7 +434,7 @@ def _bytes_on_disk(folder: Path) -> int:
 
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.errors_name_the_directory():
-        store.judge()  # builds to delete are found by their names in this directory
+        store.refuse_untrusted()  # builds to delete are found by their names in this directory
     return read_inventory(store)
 
 

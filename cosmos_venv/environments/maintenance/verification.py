@@ -13,7 +13,7 @@ from cosmos_venv.environments.maintenance.pruner import StoredBuild
 from cosmos_venv.environments.store import BuildRecord, Environment
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.kernel_lock import Lease
-from cosmos_venv.files.own_files import judge, writable_by_others
+from cosmos_venv.files.own_files import refuse_untrusted, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
 
 
@@ -44,7 +44,7 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
             return Verified(faults=["it has been removed"])
         try:
             # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
-            judge(stored.path.parent, stored.path, is_open_allowed=stored.may_be_open)
+            refuse_untrusted(stored.path.parent, stored.path, is_open_allowed=stored.may_be_open)
             faults = _faults(stored.path, stored.record, content=content)
             found = () if stored.may_be_open else writable_by_others(stored.path)
             open_to_others = [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in found]

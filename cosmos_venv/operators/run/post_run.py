@@ -41,7 +41,7 @@ PRODUCER = "urn:cosmos-venv"
 _MOST_ROWS = 500  # of an XCom that is pushed although nobody has asked for it
 
 
-def require_place_for(task: Any) -> None:
+def refuse_impossible(task: Any) -> None:
     """Refuse, before dbt runs, requests that could not be fulfilled after it.
 
     :param task: the operator.

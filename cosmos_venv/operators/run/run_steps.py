@@ -66,10 +66,11 @@ def run_in_workspace(
     task = run.task
     project, config = Path(task.project_dir), task.profile_config
     require_project(project)
-    post_run.require_place_for(task)
+    post_run.refuse_impossible(task)
     wants_deps = to_boolean(task.install_deps) and has_packages(project)
     with (
-        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
+        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found. A build
+        # takes the guard for its first program.
         prestarted_guard(run.mode is InvocationMode.SUBPROCESS and run.warm_choice == "off"),
         config.ensure_profile() as (profile, secrets),
         task._dbt_ready(run) as which_dbt,
