@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,9 +50,7 @@ class DbtGraph:
     is_whole: bool = field(init=False, default=True)
     """Whether the project has no other nodes than those that were loaded."""
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
-    """The load mode that ``load()`` has used, or ``version()`` has chosen."""
-    loaded_version: str | None = field(init=False, default=None)
-    """The ``version()`` of the loaded nodes; None where it cannot be known, so that no plan is kept."""
+    """The load mode that ``load()`` has used, or ``version`` has chosen."""
 
     @no_collection()
     def load(self) -> None:
@@ -66,7 +65,7 @@ class DbtGraph:
         request = self.request()
         self.load_method = request.method
         loaded = load(request)
-        self.load_method, self.loaded_version, self.is_whole = loaded.method, loaded.version, loaded.is_whole
+        self.load_method, self.version, self.is_whole = loaded.method, loaded.version, loaded.is_whole
         selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected nodes know their tests and the nodes downstream.
         self.nodes = {**loaded.nodes, **selection.nodes}
@@ -86,13 +85,14 @@ class DbtGraph:
         """
         self.nodes, self.filtered_nodes = {**other.nodes}, {**other.filtered_nodes}
         self.tests_per_model = {each: [*tests] for each, tests in other.tests_per_model.items()}
-        self.load_method, self.loaded_version, self.is_whole = other.load_method, other.loaded_version, other.is_whole
+        self.load_method, self.version, self.is_whole = other.load_method, other.version, other.is_whole
         logger.info("Shares %d dbt nodes, which another group of this DAG file has loaded.", len(self.nodes))
 
+    @cached_property
     def version(self) -> str | None:
-        """A text that differs where ``load()`` might give other nodes, the same on every machine.
+        """A text that differs where the nodes do, the same on every machine: the version of the loaded nodes, or until
+        ``load()`` of the nodes that it would give. None where it cannot be known; then no plan is kept.
 
-        :returns: None where that cannot be known without loading.
         :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
         from cosmos_venv.project.loaders import version_of

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROJECT_FILE = "dbt_project.yml"
+_ASKING = (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE)
 _PACKAGES_KEY, _ENV_VAR = b"packages-install-path", b"env_var"
 _UNMATCHED = re.compile("The selection criterion '(.+)' does not match any enabled nodes")
 _CUSTOM = (
@@ -50,18 +51,18 @@ def load(request: LoadRequest) -> Loaded:
     :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
     :raises CosmosValueError: when dbt would refuse the selection, with the item.
     """
-    before = version_of(request, only_files=True)
+    before = None if request.method in _ASKING else version_of(request)
     if request.render.load_method is LoadMode.CUSTOM:
         logger.warning(_CUSTOM)
     try:
-        loaded = _load(request)
+        loaded = _load(request, before)
     except OSError as error:
         words = shortage(error)
         if words is None:
             raise
         raise CosmosLoadDbtException(words) from None
     # A deployment may have changed the files meanwhile.
-    if before is not None and before == version_of(request, only_files=True):
+    if before is not None and before == version_of(request):
         loaded = msgspec.structs.replace(loaded, version=before)
     if not loaded.selected:
         _refuse_empty_selection(request, loaded.nodes)
@@ -100,14 +101,14 @@ def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
     return list(dict.fromkeys(near for word in words for near in get_close_matches(word, known)))
 
 
-def _load(request: LoadRequest) -> Loaded:
-    if request.method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
+def _load(request: LoadRequest, version: str | None) -> Loaded:
+    if request.method in _ASKING:
         return _load_dbt_ls(request)
     if request.method is LoadMode.DBT_LS_FILE:
         nodes = _load_ls_file(request)
         # dbt may have selected when the file was written.
         return Loaded(nodes=nodes, selected=nodes, method=request.method, reason=request.reason, is_whole=False)
-    manifest, nodes = _read_manifest(request, version_of(request, only_files=True), lambda: _open_manifest(request))
+    manifest, nodes = _read_manifest(request, version, lambda: _open_manifest(request))
     selected = _selected(request, manifest, nodes)
     return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason)
 
@@ -287,15 +288,14 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
     )
 
 
-def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
+def version_of(request: LoadRequest) -> str | None:
     """A text that differs where loading might give other nodes; None where that cannot be known.
 
     :param request: what would be loaded.
-    :param only_files: whether to return None, too, where dbt would be asked.
     :raises CosmosLoadDbtException: where dbt is asked, and its environment is not ready yet.
     """
-    if request.method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
-        return None if only_files else _version_of_listing(request)
+    if request.method in _ASKING:
+        return _version_of_listing(request)
     path = request.project.manifest_path if request.method is LoadMode.DBT_MANIFEST else request.render.dbt_ls_path
     if not isinstance(path, Path):  # for a URL, the server would have to be asked
         return None

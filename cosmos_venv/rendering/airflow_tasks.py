@@ -265,7 +265,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
     if producer := arguments.get(_PRODUCER):
-        arguments = _with_producer(arguments, project=groups[None])
+        if project := groups[None]:
+            arguments[_PRODUCER] = project.child_id(producer)  # type: ignore[no-untyped-call]
         is_watching = producer == PRODUCER_WATCHER_TASK_ID
         if is_watching and (queue := _watching_queue(default_args, maker.shared, arguments)):
             arguments.setdefault("queue", queue)
@@ -343,13 +344,6 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
         return dict(context)
     place = (dag.dag_id, host.group_id if host else None)
     return {**context, IDENTIFIER: "__".join(part for part in place if part)}
-
-
-def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -> dict[str, Any]:
-    """The arguments of a task that needs the producer, with the producer's id in the DAG."""
-    if project is None:
-        return {**arguments}
-    return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
 def _watching_queue(*given: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
     from cosmos_venv.rendering.project_split import DomainGraph
+
+
+_Key = tuple[Path, str]
 
 
 class RenderedProject:
@@ -67,7 +71,7 @@ class RenderedProject:
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, part=part)
         self._whole = None
         self._part = PartialProject.of_running_task(
-            rendering, lambda: rendering.graph, lambda made: self._make_whole(rendering, made), self._make_all
+            rendering, lambda made: self._make_whole(rendering, made), self._make_all
         )
         if self._part is None:
             self._make_whole(rendering, {})
@@ -119,9 +123,6 @@ class RenderedProject:
 class _Rendering(ProjectInDag):
     """The rendering of one project into one DAG, or into one group of a DAG."""
 
-    part: DomainGraph | None
-    """The nodes of one domain; None: the whole project is shown."""
-
     def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         """Load the project, plan it and make its tasks.
 
@@ -139,13 +140,9 @@ class _Rendering(ProjectInDag):
         """Append the hash of the project to the DAG's documentation: another hash makes a new DAG version."""
         from cosmos_venv.project.fingerprint import project_hash
 
-        try:
-            folder = self.graph.project_path
-        except CosmosLoadDbtException:  # a manifest is given, and no project
-            return
         request = self.graph.request()
         found = project_hash(
-            folder,
+            self.graph.project_path,
             request.environment,
             has_deps=request.has_deps,
             excluded=tuple(each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()),
@@ -161,46 +158,40 @@ class _Rendering(ProjectInDag):
     def _shared_plan(self) -> Plan:
         """The plan; the graph is then loaded. Groups of a DAG file with the same configuration share both."""
         shared = shared_by_import()
-        if shared is None:
-            return self._loaded_plan()
-        others: dict[str, tuple[DbtGraph, Plan]] = shared.setdefault(__name__, {})
-        if others and (key := self._sharing_key(self._version())) in others:
+        others: dict[_Key, tuple[DbtGraph, Plan]] = {} if shared is None else shared.setdefault(__name__, {})
+        if others and (key := self._key()) in others:
             graph, plan = others[key]
             self.graph.share(graph)
             return plan
-        plan = self._loaded_plan()
-        if (key := self._sharing_key(self.graph.loaded_version)) is not None:
-            others[key] = self.graph, plan
-        return plan
-
-    def _version(self) -> str | None:
-        try:
-            with self._time_to_build():
-                return self.graph.version()
-        except (CosmosLoadDbtException, CosmosConfigException):  # load() will raise the same
-            return None
-
-    def _time_to_build(self) -> AbstractContextManager[None]:
-        return import_time_out_paused(for_task=dag_to_run() == self.dag.dag_id)
-
-    def _sharing_key(self, version: str | None) -> str | None:
-        """The key of the plan for groups of this DAG file. It is a text now: configurations may be changed later on."""
-        # plan_key holds no path, and another group may render a copy of the project from another folder.
-        return version and plan_key(self.configuration, f"{self.graph.request().project_dir}\n{version}")
-
-    def _loaded_plan(self) -> Plan:
         with self._time_to_build():
             self.graph.load()
         plan = self._plan()
-        self._keep(plan)
+        if (key := self._key()) is not None:
+            others[key] = self.graph, plan
+            self._keep(key, plan)
         return plan
 
-    def _keep(self, plan: Plan) -> None:
+    def _key(self) -> _Key | None:
+        """The folder of the project and the key of the plan; None where that cannot be known.
+
+        ``plan_key`` holds no path, and another group may render a copy of the project from another folder.
+        """
+        try:
+            with self._time_to_build():
+                version = self.graph.version
+        except (CosmosLoadDbtException, CosmosConfigException):  # load() will raise the same
+            return None
+        key = plan_key(self.configuration, version)
+        return None if key is None else (self.graph.project_path, key)
+
+    def _keep(self, key: _Key, plan: Plan) -> None:
         kept = caches.kept_plans()
-        key = None if kept is None else plan_key(self.configuration, self.graph.loaded_version)
-        if kept is not None and key is not None and not kept.path(key).exists():
-            keep(kept, key, plan, self.graph.project_path)
-            kept.share(key)
+        if kept is not None and not kept.path(key[1]).exists():
+            keep(kept, key[1], plan, key[0])
+            kept.share(key[1])
+
+    def _time_to_build(self) -> AbstractContextManager[None]:
+        return import_time_out_paused(for_task=dag_to_run() == self.dag.dag_id)
 
     def _plan(self) -> Plan:
         from cosmos_venv.rendering.plan_request import PlanRequest
@@ -226,14 +217,6 @@ class _Rendering(ProjectInDag):
         shared = self.configuration.shared_arguments(self.prefix)
         converters = Converters(configuration=self.configuration, nodes=self.graph.filtered_nodes, shared=shared)
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
-
-    @cached_property
-    def graph(self) -> DbtGraph:
-        if self.part is not None:
-            return self.part
-        from cosmos_venv.project.graph import DbtGraph
-
-        return DbtGraph(**self.configuration.graph_arguments())
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

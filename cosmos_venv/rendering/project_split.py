@@ -100,13 +100,8 @@ class ProjectSplit:
         :returns: None where that cannot be known. A function as ``split_by`` may change its answers unnoticed.
         :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
-        loaded = self.whole.loaded_version if self.whole.nodes else self._asked_version
-        known = loaded is not None and isinstance(self._split_by, str)
-        return json.dumps([loaded, self._split_by, self._dag_id, domain]) if known else None
-
-    @cached_property
-    def _asked_version(self) -> str | None:
-        return self.whole.version()  # once for all domains
+        known = isinstance(self._split_by, str) and self.whole.version is not None
+        return json.dumps([self.whole.version, self._split_by, self._dag_id, domain]) if known else None
 
     def ready_tasks(self, domain: str) -> tuple[ReadyTask, ...]:
         """The tasks of a domain's DAG for which DAGs of other domains wait.
@@ -137,7 +132,7 @@ class DomainGraph(DbtGraph):
         """Take the nodes of the domain from the load that all domains share, and raise what that load raises."""
         members = self._split.domains[self._domain].nodes
         self.share(self._split.loaded)
-        self.loaded_version = self.version()
+        self.version = self._split.version(self._domain)
         own = {each: node for each, node in self.filtered_nodes.items() if each in members}
         self.filtered_nodes, self.tests_per_model = link(
             own, detaching=self.render_config.should_detach_multiple_parents_tests
@@ -145,6 +140,7 @@ class DomainGraph(DbtGraph):
         self.nodes |= self.filtered_nodes
         self.ready_tasks = self._split.ready_tasks(self._domain)
 
+    @cached_property
     def version(self) -> str | None:
         """As for any graph, but different for each domain."""
         version = self._split.version(self._domain)

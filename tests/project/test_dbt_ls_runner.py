@@ -87,7 +87,7 @@ def test_an_answer_that_comes_in_time_is_that_of_this_parse(place: Place) -> Non
     made = place.load(seconds=A_WHILE)
 
     assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, NODES)
-    assert made.loaded_version is not None
+    assert made.version is not None
     assert place.load(seconds=A_WHILE).load_method is LoadMode.DBT_LS_CACHE
     assert place.calls == 1
 

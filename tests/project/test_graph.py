@@ -220,7 +220,7 @@ def test_another_packages_folder_is_another_version_and_a_variable_nobody_reads_
     vendored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def version(vendor: str) -> str | None:
-        return graph(ProjectConfig(vendored, manifest_path=MANIFEST, env_vars={"VENDOR": vendor})).version()
+        return graph(ProjectConfig(vendored, manifest_path=MANIFEST, env_vars={"VENDOR": vendor})).version
 
     first = version("vendor")
     monkeypatch.setenv("UNASKED", "1")

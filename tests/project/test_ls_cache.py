@@ -167,7 +167,7 @@ def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line
     with (place.project / file).open("a") as opened:
         opened.write(text)
     for _ in range(2):
-        assert place.load().loaded_version is None
+        assert place.load().version is None
 
     assert place.calls == (4 if file == "packages.yml" else 2)
     assert re.search(f"{file}, {words}", log.text)
@@ -195,7 +195,7 @@ def test_what_dbt_said_of_a_profile_that_changed_meanwhile_is_not_kept(place: Pl
     first = place.load()
     place.profiles_yml.write_text(before)
 
-    assert first.loaded_version is None
+    assert first.version is None
     assert place.load().load_method is LoadMode.DBT_LS
 
 
@@ -233,8 +233,8 @@ def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Pl
     (place.project / "models" / "piers.sql").unlink()
     second = place.load()
 
-    assert first.loaded_version is None
-    assert second.loaded_version is not None
+    assert first.version is None
+    assert second.version is not None
     assert place.calls == 2
 
 

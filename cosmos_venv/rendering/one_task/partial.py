@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.configuration import Configuration
+    from cosmos_venv.rendering.project_split import DomainGraph
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
@@ -33,11 +34,22 @@ class ProjectInDag:
     :param configuration: what the user says about the project.
     :param dag: the DAG.
     :param task_group: the group of its tasks; None: they stand in the DAG itself.
+    :param part: the nodes of one domain; None: the whole project is shown.
     """
 
     configuration: Configuration
     dag: DAG
     task_group: TaskGroup | None
+    part: DomainGraph | None
+
+    @cached_property
+    def graph(self) -> DbtGraph:
+        """The graph of its nodes, not loaded yet."""
+        if self.part is not None:
+            return self.part
+        from cosmos_venv.project.graph import DbtGraph  # a worker whose task is of another project loads nothing
+
+        return DbtGraph(**self.configuration.graph_arguments())
 
     @cached_property
     def prefix(self) -> str:
@@ -73,7 +85,6 @@ class PartialProject:
     def of_running_task(
         cls,
         project: ProjectInDag,
-        graph: Callable[[], DbtGraph],
         make_rest: Callable[[Mapping[str, TaskOrGroup]], object],
         make_all: Callable[[], object],
     ) -> PartialProject | None:
@@ -82,7 +93,6 @@ class PartialProject:
         The rest is made when code asks for tasks of the DAG or of the group that are not there.
 
         :param project: the project in its DAG, whose dict of tasks is replaced.
-        :param graph: gives the graph of the project, not loaded yet.
         :param make_rest: makes the rest; gets what is made already, by planned id.
         :param make_all: called when more is looked for; it ends with ``complete``.
         """
@@ -94,7 +104,7 @@ class PartialProject:
         # iterates over the DAG.
         part = cls(running=task_id if dag_id == project.dag.dag_id else "", make_rest=make_rest)
         if part.running and task_id.startswith(project.prefix):
-            found = _find(project.configuration, graph(), task_id.removeprefix(project.prefix))
+            found = _find(project, task_id.removeprefix(project.prefix))
             if found is None:
                 return None
             part._make_task(found, project)
@@ -146,13 +156,13 @@ class PartialProject:
             relate()
 
 
-def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> KeptTask | None:
+def _find(project: ProjectInDag, planned_id: str) -> KeptTask | None:
     kept = caches.kept_plans()
-    key = None if kept is None else plan_key(configuration, graph.version())
+    key = None if kept is None else plan_key(project.configuration, project.graph.version)
     if kept is None or key is None:
         return None
     kept.fetch(key)
-    return find(kept, key, planned_id, graph.project_path)
+    return find(kept, key, planned_id, project.graph.project_path)
 
 
 def is_put_in_order() -> bool:

@@ -70,7 +70,7 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
     All workers with the same wheel and the same project get the same key, whatever the version of the bundle.
 
     :param configuration: the configuration of the plan.
-    :param version: ``DbtGraph.version()``; None: it cannot be known.
+    :param version: ``DbtGraph.version``; None: it cannot be known.
     """
     render, execution = configuration.render, configuration.execution
     hooks = (render.node_converters, render.normalize_task_id, render.normalize_task_display_name)
