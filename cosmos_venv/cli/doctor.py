@@ -313,10 +313,10 @@ def _fault_of_locks(directory: Path) -> str:
 
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.managed.resolve import installer_preference
+    from cosmos_venv.managed.resolve import wanted_installer
 
     try:
-        yield try_index(installer_preference(), os.environ)
+        yield try_index(wanted_installer(), os.environ)
     except (VirtualenvError, CosmosValueError) as error:
         yield Finding("installer", "failed", str(error), "Install uv (cosmos-venv[uv]) or pip.")
 

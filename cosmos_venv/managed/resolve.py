@@ -177,7 +177,7 @@ def prune_limits() -> PruneLimits:
     )
 
 
-def installer_preference() -> InstallerPreference:
+def wanted_installer() -> InstallerPreference:
     """The installer of ``[cosmos_venv] virtualenv_installer``; if empty, of ``[standard] venv_install_method``."""
     named = settings.virtualenv_installer
     # Few choose it, and its module is not needed by the others.
@@ -214,7 +214,7 @@ def build_request(spec: EnvironmentSpec, directory: Path) -> BuildRequest:
     return BuildRequest(
         store=environment_store(directory),
         spec=spec,
-        preference=installer_preference(),
+        preference=wanted_installer(),
         max_tries=settings.virtualenv_max_retries_lock,
         # env warm prunes nothing: it fills stores that tasks read by the search path. No use is noted there, so each
         # environment would look unused.
@@ -341,9 +341,7 @@ def managed_environment(
         if environment is None:
             from cosmos_venv.environments.builder import temporary_environment
 
-            alone = temporary_environment(
-                spec, preference=installer_preference(), cancellation=cancellation, report=report
-            )
+            alone = temporary_environment(spec, preference=wanted_installer(), cancellation=cancellation, report=report)
             environment = opened.enter_context(alone)
         if not environment.was_built:
             report(f"The virtualenv for {spec} is ready: {environment.path}.")
