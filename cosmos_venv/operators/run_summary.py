@@ -136,8 +136,6 @@ def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, o
     :param context: Airflow's context of a task behind these.
     :param own_id: the id of that task, below the group of the project.
     """
-    from cosmos_venv.operators.run.run_request import XCOM  # few DAGs let runs choose
-
     ti: Any = context["ti"]
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     prefix = ti.task_id.removesuffix(own_id)
@@ -146,10 +144,12 @@ def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, o
     for first in range(0, len(ids), _ASKED_AT_ONCE):
         found = compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
         states |= {each.removeprefix(prefix): state for each, state in found.items()}
-    # As in dbt, there is no result of a node that the run has not chosen.
-    choice = compat.xcom(XCOM, task_id=ids[0], **place) if states[SELECT_TASK_ID] == _SUCCESS else None
-    unchosen = {*(choice or {}).get("skipped", ())}
-    task_nodes = {each: node for each, node in task_nodes.items() if f"{prefix}{each}" not in unchosen}
+    if states[SELECT_TASK_ID] == _SUCCESS:
+        from cosmos_venv.operators.run.run_request import XCOM  # few DAGs let runs choose
+
+        # As in dbt, there is no result of a node that the run has not chosen.
+        unchosen = {*(compat.xcom(XCOM, task_id=ids[0], **place) or {}).get("skipped", ())}
+        task_nodes = {each: node for each, node in task_nodes.items() if f"{prefix}{each}" not in unchosen}
     pushed = {
         each: compat.xcom(NODES_XCOM, task_id=f"{prefix}{each}", **place) or ()
         for each in task_nodes

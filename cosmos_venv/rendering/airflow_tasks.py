@@ -203,7 +203,8 @@ def make_tasks(
     for _, before, after in sorted({*converted}):
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
-    _refuse_rules_behind_setup_tasks(plan.edges, {**made, **tasks})
+    if not SETUPS.isdisjoint(tasks):
+        _refuse_rules_behind_setup_tasks(plan.edges, {**made, **tasks})
     return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
 
 

@@ -18,7 +18,7 @@ from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.io import entries_of, map_index
-from cosmos_venv.remote.object_store import RemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder, exists
 
 RESULTS, MANIFEST = "run_results.json", "manifest.json"
 _PARTS = "parts"
@@ -54,7 +54,7 @@ def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -
     name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
     shown = compat.masked(results.decode(errors="replace")).encode(errors="replace")
     folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", shown, seconds=_SECONDS)
-    is_wanted = ti.try_number > 1 or not folder.ask(lambda place: bool((place / MANIFEST).exists()), _SECONDS)
+    is_wanted = ti.try_number > 1 or not exists(f"{folder.url}/{MANIFEST}", folder.conn_id, seconds=_SECONDS)
     if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
         folder.write(MANIFEST, manifest, seconds=_SECONDS)
 
