@@ -216,7 +216,8 @@ def in_a_fork(call: Callable[[], object]) -> str:
 
 
 def uv_commands(environment: Path, *words: str) -> list[list[str]]:
-    """The bare commands that make an environment with uv.
+    """The bare commands that make an environment with uv. It holds copies, as environments of cosmos_venv do: a link
+    to uv's cache would change with the cache, and whether uv can link depends on where the cache stands.
 
     :param environment: its folder, which they make.
     :param words: options and requirements of ``uv pip install``.
@@ -225,5 +226,5 @@ def uv_commands(environment: Path, *words: str) -> list[list[str]]:
     python = os.path.realpath(sys.executable)
     return [
         [uv, "venv", "--quiet", "--python", python, str(environment)],
-        [uv, "pip", "install", "--quiet", "--python", str(environment / "bin" / "python"), *words],
+        [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python", str(environment / "bin" / "python"), *words],
     ]
