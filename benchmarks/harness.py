@@ -223,8 +223,8 @@ def uv_commands(environment: Path, *words: str) -> list[list[str]]:
     :param words: options and requirements of ``uv pip install``.
     """
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
-    python = os.path.realpath(sys.executable)
+    python, its_python = os.path.realpath(sys.executable), str(environment / "bin" / "python")
     return [
         [uv, "venv", "--quiet", "--python", python, str(environment)],
-        [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python", str(environment / "bin" / "python"), *words],
+        [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python", its_python, *words],
     ]

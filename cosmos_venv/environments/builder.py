@@ -15,6 +15,7 @@ import site
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -242,15 +243,18 @@ class _Build:
         disk = post_install.flushed_to_disk(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
-        with disk if is_durable else nullcontext():  # the flush and the check run at the same time
+        # The flush, the command and the look at the files run at the same time: one after the other, a build of
+        # dbt-duckdb took 4 % longer.
+        with disk if is_durable else nullcontext(), ThreadPoolExecutor(1) as beside:
+            faults = beside.submit(post_install.file_faults, self.directory)
             if self.spec.check:
                 command = [self.python, "-I", "-B", "-c", self.spec.check]
                 self._run(command, failure=f"{self.spec} was installed but does not work", on_line=self._hear_check)
-            self._refuse_damage()
+            self._refuse_damage(faults.result())
             return post_install.pins_in(self.directory)
 
-    def _refuse_damage(self) -> None:
-        if faults := post_install.file_faults(self.directory):
+    def _refuse_damage(self, faults: Mapping[str, str]) -> None:
+        if faults:
             message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
             if self.installer.name != "pip":  # pip checks the checksums of a wheel when it unpacks it
                 names = shlex.join(sorted(set(faults.values())))
