@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from pytest_cosmos_venv.dags.cost import build_one_plain_dag
 from pytest_cosmos_venv.dags.dag_files import built, file_builder
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.runs.loading import EnvironmentFolders
 
 _FIELDS = (
     "select",
@@ -94,12 +95,13 @@ def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord
     projects = ProjectsOfFile()
     os.environ.update(_OFFLINE)
     # The audit hook that refuses is added after the hook that watches: later hooks do not see refused events.
-    profiles = Path(os.environ[HOME_VARIABLE], "profiles")
+    home = Path(os.environ[HOME_VARIABLE])
     with (
         file_builder(file) as build,
         side_effects.watching() as watch,
         _no_network(),
-        listed_by(dbt, roots, folder=profiles),
+        listed_by(dbt, roots, folder=home / "profiles"),
+        _environments_below(home / "environments", roots),
     ):
         started = time.perf_counter()
         with projects.noted(roots, watch, ASKED):
@@ -120,6 +122,19 @@ def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord
         limit=_limit(),
         effects=effects,
     )
+
+
+@contextmanager
+def _environments_below(folder: Path, roots: Sequence[str]) -> Iterator[None]:
+    """Within the block, let a file that loads by ``dbt ls`` build its environments in a folder.
+
+    A check once installed a dbt from uv's cache into the ``virtualenv_dir`` of the user's Airflow.
+    """
+    folders = EnvironmentFolders(folder)
+    with ExitStack() as stack:
+        for root in roots:
+            stack.enter_context(folders.used_by(importlib.import_module(f"{root}.config").ExecutionConfig))
+        yield
 
 
 @contextmanager

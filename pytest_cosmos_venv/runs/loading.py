@@ -7,7 +7,8 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,6 +22,43 @@ _DIRECTORY = "virtualenv_dir"
 _Arguments = dict[str, Any]
 
 
+class EnvironmentFolders:
+    """Folders for environments in place of each ``virtualenv_dir`` that DAG files name.
+
+    :param folder: the folder in which they are made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._substitutes: dict[Path, Path] = {}
+
+    def of(self, named: Path | str) -> Path:
+        """Return the folder that stands for a ``virtualenv_dir``; the same one each time.
+
+        :param named: the ``virtualenv_dir`` that the file names.
+        """
+        path = Path(os.path.abspath(named))  # noqa: PTH100 - a link stays what it is
+        if path in self._substitutes.values():
+            return path
+        if path not in self._substitutes:
+            # Two files may use virtualenv_dirs with the same last part.
+            number = len(self._substitutes)
+            self._substitutes[path] = self._folder / (f"{path.name}-{number + 1}" if number else path.name)
+        return self._substitutes[path]
+
+    def used_by(self, execution_config: Any) -> AbstractContextManager[Any]:
+        """Use these folders in all configurations that are made within the block.
+
+        :param execution_config: the class ``ExecutionConfig`` of an implementation.
+        """
+
+        def lead(arguments: _Arguments) -> None:
+            if arguments.get(_DIRECTORY):
+                arguments[_DIRECTORY] = self.of(arguments[_DIRECTORY])
+
+        return _arguments_seen(execution_config, lead)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Substitutes:
     """The substitutes of one test.
@@ -31,21 +69,11 @@ class Substitutes:
 
     folder: Path
     connections: Connections
-    _directories: dict[Path, Path] = field(default_factory=dict)
 
-    def directory(self, named: Path | str) -> Path:
-        """Return the folder of the test that stands for a ``virtualenv_dir``; the same one each time.
-
-        :param named: the ``virtualenv_dir`` that the file names.
-        """
-        path = Path(os.path.abspath(named))  # noqa: PTH100 - a link stays what it is
-        if path in self._directories.values():
-            return path
-        if path not in self._directories:
-            # Two files may use virtualenv_dirs with the same last part.
-            number = len(self._directories)
-            self._directories[path] = self.folder / (f"{path.name}-{number + 1}" if number else path.name)
-        return self._directories[path]
+    @cached_property
+    def environments(self) -> EnvironmentFolders:
+        """The folders of the test for environments."""
+        return EnvironmentFolders(self.folder)
 
     @contextmanager
     def in_force(self, implementation: Implementation) -> Iterator[dict[str, str]]:
@@ -58,10 +86,6 @@ class Substitutes:
         config = implementation.module("config")
         missing: dict[str, str] = {}
 
-        def lead(arguments: _Arguments) -> None:
-            if arguments.get(_DIRECTORY):
-                arguments[_DIRECTORY] = self.directory(arguments[_DIRECTORY])
-
         def know(arguments: _Arguments) -> None:
             mapping = arguments.get("profile_mapping")
             name = getattr(mapping, "conn_id", None)
@@ -70,7 +94,7 @@ class Substitutes:
                 missing[name] = fields["conn_type"]
                 self.connections.add(name, **fields)
 
-        with _arguments_seen(config.ExecutionConfig, lead), _arguments_seen(config.ProfileConfig, know):
+        with self.environments.used_by(config.ExecutionConfig), _arguments_seen(config.ProfileConfig, know):
             yield missing
 
     def lead_tasks(self, dag: Any) -> None:
@@ -81,9 +105,9 @@ class Substitutes:
         for task in dag.tasks:
             partial: _Arguments = getattr(task, "partial_kwargs", {})
             if partial.get(_DIRECTORY):
-                partial[_DIRECTORY] = self.directory(partial[_DIRECTORY])
+                partial[_DIRECTORY] = self.environments.of(partial[_DIRECTORY])
             elif given := getattr(task, _DIRECTORY, None):
-                setattr(task, _DIRECTORY, self.directory(given))
+                setattr(task, _DIRECTORY, self.environments.of(given))
 
 
 def with_init(kind: Any, init: Callable[..., None]) -> AbstractContextManager[Any]:

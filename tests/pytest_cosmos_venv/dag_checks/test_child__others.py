@@ -79,3 +79,19 @@ def test_a_file_that_loads_by_dbt_ls_says_that_it_needs_a_dbt(tmp_path: Path) ->
         "DbtDag listing loads by dbt ls, and no dbt is there to list its nodes: name the release that lists them"
     )
     assert in_ci.verdicts("dags/listing.py") == {"imports": "failed"}
+
+
+def test_a_file_that_loads_by_dbt_ls_writes_nothing_into_its_virtualenv_dir(tmp_path: Path) -> None:
+    production = tmp_path / "away" / "production"
+    project = CheckedProject(folder=tmp_path, cache_dir=tmp_path / "empty")
+    mode = "execution_mode=cosmos.ExecutionMode.VIRTUALENV"
+    listing = LISTING.replace(mode, f'{mode}, virtualenv_dir="{production}"')
+    project.add(listing=listing.replace(', dbt_executable_path="/nowhere/dbt"', ""))
+
+    # No dbt can be installed, so the check ends early.
+    nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "UV_FIND_LINKS": str(tmp_path)}
+
+    checked = project.run("-k", "imports", variables=nowhere)
+
+    assert checked.verdicts("dags/listing.py") == {"imports": "not checked"}
+    assert not production.exists()
