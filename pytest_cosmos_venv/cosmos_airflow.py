@@ -333,7 +333,8 @@ class LoadedDag:
         return self._around.lock(self.virtualenv_dir)
 
     def leaks(self, secret: str) -> list[str]:
-        """Return the places that hold a secret: command lines of dbt, logs of tasks, and files on disk.
+        """Return the places that hold a secret: command lines of dbt, logs of tasks, and files of the test's folder, of
+        the Airflow home and of the dbt projects.
 
         :param secret: the text of the secret.
         """
@@ -343,11 +344,13 @@ class LoadedDag:
         for outcome in self.airflow._outcomes:
             tasks = outcome.tasks.values() if isinstance(outcome, DagOutcome) else [outcome]
             found += [f"the log of {task.task_id}" for task in tasks if secret in task.log]
-        for folder in (self._around.folder, self.airflow.home.path):
-            for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
-                # The record of the fake dbt belongs to the test, not to the implementation.
-                if (record is None or not file.is_relative_to(record)) and secret.encode() in file.read_bytes():
-                    found.append(str(file))
+        projects = {Path(given) for task in self.dag.tasks if (given := getattr(task, "project_dir", None))}
+        folders = (self._around.folder, self.airflow.home.path, *projects)
+        files = {file for folder in folders for file in folder.rglob("*") if file.is_file() and not file.is_symlink()}
+        for file in sorted(files):
+            # The record of the fake dbt belongs to the test, not to the implementation.
+            if (record is None or not file.is_relative_to(record)) and secret.encode() in file.read_bytes():
+                found.append(str(file))
         return found
 
     def _fake(self) -> ScriptedDbt:
