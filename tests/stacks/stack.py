@@ -188,8 +188,13 @@ class Stack:
         (self.home / "dags" / f"{name}.py").write_text(f"# A DAG of airflow.\n{text}")
 
     def new_dbt(self, name: str) -> FakeVenv:
-        """A fake dbt, whose program is ``dbts/NAME/bin/dbt`` below the stack's folder."""
-        dbt = self.make_dbt(self.folder / "dbts" / name, None)
+        """A fake dbt, whose program is ``dbts/NAME/bin/dbt`` below the stack's folder.
+
+        :param name: one that no other test of the stack takes: each test reads all calls of its dbt.
+        """
+        folder = self.folder / "dbts" / name
+        assert not folder.exists(), f"another test has a dbt {name!r}"
+        dbt = self.make_dbt(folder, None)
         assert dbt.dbt.exists()
         return dbt
 

@@ -35,7 +35,7 @@ def failed(context):
     note("failure", task=context["ti"].task_id, tasks=sorted(task.task_id for task in context["dag"].tasks),
          after=sorted(context["task"].downstream_task_ids), node=context["dbt_node_config"]["unique_id"])
 
-# Only one DAG has assets. Where two tasks give Airflow 3.3 the same new asset at one moment, its API server fails one task.
+# One DAG has assets. When two tasks give Airflow 3.3 the same new asset at one moment, its API server fails one task.
 def dbt(select=(), executable=DBT, emit_datasets=False, **more):
     return dict(
         project_config=ProjectConfig(FOLDER, manifest_path=FOLDER + "/target/manifest.json"),

@@ -39,7 +39,7 @@ def split(dag_id, staging):
         is_paused_upon_creation=False,
     )
 
-split("plain", None)
+split("unkeyed", None)
 """
 WITH_KEYS = """
 from airflow.sdk import CronPartitionTimetable
@@ -53,7 +53,7 @@ def prepare(stack: Stack) -> Stack:
     for name, text in PROJECT.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
-    for dag_id in ("plain", "keyed"):
+    for dag_id in ("unkeyed", "keyed"):
         stack.new_dbt(dag_id).script("run", select="stg_orders", nth=1, nodes={"stg_orders": "error"})
     text = DAG_FILE.format(project=str(project), dbts=str(stack.folder / "dbts"))
     stack.write("split", text if stack.kind.is_2 else text + WITH_KEYS)
@@ -72,15 +72,15 @@ def ends_of(stack: Stack, dag_id: str, *, runs: int) -> list[str]:
 
 @on(AIRFLOW_3, AIRFLOW_2)
 def test_a_dag_runs_once_all_nodes_that_it_reads_are_there(scene: Stack) -> None:
-    scene.trigger("plain_staging", "failing")
-    state, states = scene.end("plain_staging", "failing")
+    scene.trigger("unkeyed_staging", "failing")
+    state, states = scene.end("unkeyed_staging", "failing")
     assert (state, states["ready_for_marts"]) == ("failed", "upstream_failed"), scene.logs()
 
     for number in (1, 2):
-        scene.trigger("plain_staging", f"good-{number}")
+        scene.trigger("unkeyed_staging", f"good-{number}")
 
-        assert ends_of(scene, "plain", runs=number) == ["success"] * number
-    assert {*scene.states("plain_staging", "good-2")} == DOMAINS["staging"]
+        assert ends_of(scene, "unkeyed", runs=number) == ["success"] * number
+    assert {*scene.states("unkeyed_staging", "good-2")} == DOMAINS["staging"]
 
 
 @on(AIRFLOW_3)
