@@ -146,7 +146,7 @@ def cold(bench: Bench) -> list[Row]:
     """A task that has to build: beside the bare commands, and beside Cosmos with pip."""
     tasks, few = Tasks(bench), max(3, bench.rounds // 4)
     figures, taken = _cold_beside_bare(tasks, FAKE, few)
-    # Four guarded commands and Python's own venv: as long for a dbt that is installed in 0.3 s as for a real one.
+    # Seconds and no ratio: four guarded commands and Python's own venv take the same time for each dbt.
     more = median(taken["ours"]) - median(taken["bare"])
     rows = [Row("cold task of fakes, beyond the bare commands", figures, more, 0.3, "s")]
     if REAL_WHEELS.is_dir():

@@ -216,15 +216,15 @@ def in_a_fork(call: Callable[[], object]) -> str:
 
 
 def uv_commands(environment: Path, *words: str) -> list[list[str]]:
-    """The bare commands that make an environment with uv. It holds copies, as environments of cosmos_venv do: a link
-    to uv's cache would change with the cache, and whether uv can link depends on where the cache stands.
+    """The bare commands that make an environment with uv. The environment holds copies, as environments of cosmos_venv
+    do. Without the option, uv makes links where its cache is on the same disk, and a table depends on the machine.
 
     :param environment: its folder, which they make.
     :param words: options and requirements of ``uv pip install``.
     """
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
-    python, its_python = os.path.realpath(sys.executable), str(environment / "bin" / "python")
+    python, new_python = os.path.realpath(sys.executable), str(environment / "bin" / "python")
     return [
         [uv, "venv", "--quiet", "--python", python, str(environment)],
-        [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python", its_python, *words],
+        [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python", new_python, *words],
     ]

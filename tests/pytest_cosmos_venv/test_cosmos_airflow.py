@@ -95,7 +95,7 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             (harbor.virtualenv_dir / "note").write_text("hunter2")
             log = Path(harbor.dag.tasks[0].project_dir, "hunter2.log")
             log.write_text("hunter2")
-            assert sorted(harbor.leaks("hunter2")) == sorted([str(harbor.virtualenv_dir / "note"), str(log)])
+            assert harbor.leaks("hunter2") == sorted([str(harbor.virtualenv_dir / "note"), str(log)])
 
         def test_days(harbor):
             assert len(harbor.catch_up(until="2026-01-03")) >= 2
