@@ -116,6 +116,23 @@ class ProjectFiles:
             self.all[unique_id]["depends_on"] = self._depends_on(unique_id, reading, home)
         self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
+    def refusals(self) -> Iterator[tuple[str, str]]:
+        """Yield each ``ref()`` or ``source()`` without an enabled target: the id of its node, and dbt's sentence.
+
+        dbt refuses such a project; where the node is a test, dbt only warns.
+        """
+        off = self.all.keys() - self.entries.keys()
+        for unique_id, reads in self.missing:
+            if unique_id not in off:
+                yield unique_id, f"{self._reader(unique_id)} {_target(reads)} which was not found"
+        for unique_id, entry in self.entries.items():
+            for parent in off.intersection((entry.get("depends_on") or {}).get("nodes", ())):
+                yield unique_id, f"{self._reader(unique_id)} node named '{parent.split('.')[2]}' which is disabled"
+
+    def _reader(self, unique_id: str) -> str:
+        entry = self.all[unique_id]
+        return f"{entry['resource_type'].title()} '{unique_id}' ({entry['original_file_path']}) depends on a"
+
     def _is_enabled(self, entry: Entry) -> bool:
         is_test = entry["resource_type"] in ("test", "unit_test")
         parents = entry.get("depends_on", {}).get("nodes", []) if is_test else []
@@ -477,6 +494,15 @@ class ProjectFiles:
         return next(
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None
         )
+
+
+def _target(reads: Reads) -> str:
+    """Return the target of a ``ref()`` or ``source()`` as dbt names it."""
+    if len(reads) == 2:
+        return f"source named '{'.'.join(reads)}'"
+    package, name, version = reads
+    of_version = "" if version is None else f" with version '{version}'"
+    return f"node named '{name}'{of_version}" + (f" in package or project '{package}'" if package else "")
 
 
 def _relation(entry: Entry, name: str) -> str:

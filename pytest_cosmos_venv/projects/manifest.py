@@ -18,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.artifacts import SCHEMAS, manifest_document
 from pytest_cosmos_venv.fake_dbt.files import Files, checksum
-from pytest_cosmos_venv.fake_dbt.project_files import ProjectFiles, Reads
+from pytest_cosmos_venv.fake_dbt.project_files import ProjectFiles
 from pytest_cosmos_venv.projects.profile import Profile
 
 VERIFIED_AGAINST = ("1.10", "1.11")
@@ -53,34 +53,8 @@ def manifest_of(name: str, path: Path, profile: Profile, variables: Mapping[str,
 def _refuse_what_dbt_would(files: ProjectFiles) -> None:
     for unread in files.unread:
         raise ToolkitMisuse(f"{unread} cannot be read without dbt. Write it out, or take dbt's own manifest.")
-    off = {name for name, each in files.all.items() if not each["config"].get("enabled", True)}
-    for unique_id, reads in files.missing:
-        if unique_id not in off:
-            reader = _reader(files, unique_id)
-            raise ToolkitMisuse(f"{reader} reads {_call(reads)}, which is not there.")
-    for unique_id, entry in files.entries.items():
-        lost = off.intersection((entry.get("depends_on") or {}).get("nodes", ()))
-        if lost:
-            raise ToolkitMisuse(
-                f"{_reader(files, unique_id)} reads ref('{min(lost).split('.')[2]}'), which is disabled "
-                "(enabled=False): dbt refuses such a project. Enable it, or disable what reads it."
-            )
-
-
-def _reader(files: ProjectFiles, unique_id: str) -> str:
-    entry = files.all[unique_id]
-    is_in_yaml = "test_metadata" in entry or entry["resource_type"] in ("exposure", "unit_test")
-    file = entry["original_file_path"]
-    return f"{entry['resource_type']} {entry['name']!r} ({file})" if is_in_yaml else str(file)
-
-
-def _call(reads: Reads) -> str:
-    """Return the Jinja call that made a dependency: ``ref('tides', 'gauges', v=2)``."""
-    if len(reads) == 2:
-        return f"source('{reads[0]}', '{reads[1]}')"
-    package, name, version = reads
-    words = [f"'{each}'" for each in (package, name) if each is not None]
-    return f"ref({', '.join([*words, *([] if version is None else [f'v={version!r}'])])})"
+    for _, refusal in files.refusals():
+        raise ToolkitMisuse(f"dbt refuses this project: {refusal}.")
 
 
 def _metadata(project: str, profile: Profile) -> dict[str, Any]:
