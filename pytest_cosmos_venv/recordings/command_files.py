@@ -30,7 +30,7 @@ _PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadContext:
+class CommandContext:
     """The settings and the files of one dbt command, seen before the command runs.
 
     :param command: the command line, with the executable.
@@ -61,8 +61,8 @@ class LoadContext:
     began_at: float
 
     @classmethod
-    def of(cls, command: Sequence[str], *, logs: Path) -> LoadContext:
-        """Return the surroundings of a command that is about to start in the environment of this process.
+    def of(cls, command: Sequence[str], *, logs: Path) -> CommandContext:
+        """Return the context of a command that is about to start in the environment of this process.
 
         :param command: the command line, with the executable.
         :param logs: an empty folder for the event log.
@@ -120,24 +120,24 @@ class LoadContext:
         }
 
 
-def keep_command(recording: Path, surroundings: LoadContext, end: ProcessEnd) -> Path:
+def keep_command(recording: Path, context: CommandContext, end: ProcessEnd) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
     A lock serializes commands that end at the same moment.
 
     :param recording: the folder of the recording; made when it is missing.
-    :param surroundings: the surroundings of the command, from before its start.
+    :param context: the context of the command, from before its start.
     :param end: how the command ended.
     """
-    redaction = Redaction(surroundings.secrets, surroundings.paths)
-    files = _files_of(surroundings, end, redaction)
+    redaction = Redaction(context.secrets, context.paths)
+    files = _files_of(context, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
     with folder_lock(recording):
         # A recorder writes drafts only while it holds the lock, so these drafts are from recorders that were killed.
         for left in (*recording.glob(f"{_DRAFT}*"), *recording.glob(f".{recorded.INDEX}-*")):
             remove_entry(left)
         index = read_index(recording)
-        words = surroundings.command[1:]
+        words = context.command[1:]
         name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
         place = recording / f"{_next_number(recording, index):03d}-{name}"
         _write_files(files, place)
@@ -146,8 +146,8 @@ def keep_command(recording: Path, surroundings: LoadContext, end: ProcessEnd) ->
             "arguments": redaction.value(list(words)),
             "exit_code": end.exit_code,
             "seconds": round(end.seconds, 3),
-            "began_at": round(surroundings.began_at, 3),
-            "log_format": surroundings.log_format,
+            "began_at": round(context.began_at, 3),
+            "log_format": context.log_format,
             **_version(files),
         }
         index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
@@ -197,17 +197,17 @@ def _write_files(files: Mapping[str, str], place: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _files_of(surroundings: LoadContext, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
+def _files_of(context: CommandContext, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
     """Name inside the folder of the command -> text, redacted."""
     said = {stream: text.decode("utf-8", "replace") for stream, text in end.output.items()}
     files = {recorded.STDOUT: redaction.lines(said[STDOUT])}
     if said[STDERR]:
         files[recorded.STDERR] = redaction.lines(said[STDERR])
-    events = _events(surroundings) or [line for line in said[STDOUT].split("\n") if _is_event(line)]
+    events = _events(context) or [line for line in said[STDOUT].split("\n") if _is_event(line)]
     if events:
         files[recorded.EVENTS] = redaction.lines("\n".join(events) + "\n")
-    for file, state in _states(surroundings.target).items():
-        if surroundings.artifacts.get(file) == state:  # unchanged, so an earlier command has written it
+    for file, state in _states(context.target).items():
+        if context.artifacts.get(file) == state:  # unchanged, so an earlier command has written it
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
         if file.name == recorded.MANIFEST:
@@ -217,10 +217,10 @@ def _files_of(surroundings: LoadContext, end: ProcessEnd, redaction: Redaction) 
     return files
 
 
-def _events(surroundings: LoadContext) -> list[str]:
+def _events(context: CommandContext) -> list[str]:
     try:
-        with surroundings.log.open(encoding="utf-8", errors="replace", newline="\n") as file:
-            file.seek(surroundings.log_began)
+        with context.log.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            file.seek(context.log_began)
             return [line for line in file.read().split("\n") if _is_event(line)]
     except OSError:
         return []

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_cosmos_venv.recordings.command_files import LoadContext, keep_command
+from pytest_cosmos_venv.recordings.command_files import CommandContext, keep_command
 from pytest_cosmos_venv.recordings.observed_process import end_like, run_observed
 
 _USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER -- DBT [ARGUMENT ...]"
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, command = Path(words[0]), words[2:]
     logs = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
     try:
-        surroundings = LoadContext.of(command, logs=logs)
+        context = CommandContext.of(command, logs=logs)
         try:
-            end = run_observed(command, surroundings.variables)
+            end = run_observed(command, context.variables)
         except OSError as error:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             raise SystemExit(_NOT_FOUND) from None
         try:
-            keep_command(folder, surroundings, end)
+            keep_command(folder, context, end)
         except OSError as error:
             # dbt has run, so the exit code must be dbt's, even though the recording failed.
             print(f"cosmos: {folder}: this command was not recorded: {error}", file=sys.stderr)
