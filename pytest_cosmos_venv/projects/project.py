@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt.files import Files
+from pytest_cosmos_venv.fake_dbt.files import Files, load_yaml
 from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
-from pytest_cosmos_venv.projects.profile import Profile
+from pytest_cosmos_venv.projects.profile import Profile, make_profile
 from pytest_cosmos_venv.projects.project_files import FilesInMemory, check_name, plain, project_text, yaml_text
 
 _FOLDERS = ("models", "seeds", "snapshots", "tests", "analyses", "macros")
 _ENDINGS = (".sql", ".csv", ".py")
+_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 # A large project has more names than anybody wants to read in an error.
 _NAMED = 20
 
@@ -120,12 +122,15 @@ class DbtProject:
         :param name: the name of the node.
         :raises ToolkitMisuse: there is none of this name.
         """
-        there = [file for folder in _FOLDERS for file in self._files.below(self.path / folder)]
-        nodes = {file.stem: file for file in reversed(there) if file.suffix in _ENDINGS}
+        nodes = self._nodes()
         if name not in nodes:
             names = ", ".join([*sorted(nodes)[:_NAMED], *(["…"] if nodes.keys() - sorted(nodes)[:_NAMED] else [])])
             raise ToolkitMisuse(f"There is no {name!r} in project {self.name!r}: there is {names or 'nothing'}.")
         return nodes[name]
+
+    def _nodes(self) -> dict[str, Path]:
+        there = [file for folder in _FOLDERS for file in self._files.below(self.path / folder)]
+        return {file.stem: file for file in reversed(there) if file.suffix in _ENDINGS}
 
     def edit(self, name: str, text: str) -> None:
         """Replace the text of a node.
@@ -228,3 +233,39 @@ def make_project(
     made.profiles_yml.write_text(yaml_text(profile.document), encoding="utf-8")
     (path / "dbt_project.yml").write_text(project_text(name, made.variables), encoding="utf-8")
     return made
+
+
+def copy_folder(source: Path, folder: Path) -> Path:
+    """Copy the folder of a dbt project into another folder, under its own name, and return the copy.
+
+    :param source: the folder of the project.
+    :param folder: the folder around the copy.
+    :raises ToolkitMisuse: there is no dbt project.
+    :raises AlreadyTaken: the copy exists.
+    """
+    if not (source / "dbt_project.yml").is_file():
+        raise ToolkitMisuse(f"{str(source)!r} has no dbt_project.yml: give the folder of a dbt project.")
+    copy = folder / source.resolve().name
+    if copy.exists():
+        raise AlreadyTaken(f"There is a folder {copy} already: each project is copied once.")
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
+    return copy
+
+
+def copy_project(source: Path, folder: Path) -> DbtProject:
+    """Copy a dbt project into another folder; the copy has a DuckDB profile.
+
+    :param source: the folder of the project.
+    :param folder: the folder around the copy.
+    :raises ToolkitMisuse: there is no dbt project.
+    :raises AlreadyTaken: the copy exists.
+    """
+    path = copy_folder(source, folder)
+    settings = load_yaml((path / "dbt_project.yml").read_text(encoding="utf-8"))
+    name = str(settings["name"])
+    copy = DbtProject(
+        name=name, path=path, profile=make_profile(str(settings.get("profile") or name), path, None), variables={}
+    )
+    copy._names.update(copy._nodes())
+    copy.profiles_yml.write_text(yaml_text(copy.profile.document), encoding="utf-8")
+    return copy

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.http_manifest import HttpManifest, body_of
 from pytest_cosmos_venv.projects.profile import make_profile
-from pytest_cosmos_venv.projects.project import DbtProject, make_project
+from pytest_cosmos_venv.projects.project import DbtProject, copy_project, make_project
 
 SMALLEST = 10
 _SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "marketing", "passengers", "safety", "weather")
@@ -124,6 +124,14 @@ class CosmosProject:
         """
         folder = self.folder / name
         return make_project(name, folder, profile=make_profile(name, folder, profile), variables=variables)
+
+    def copy(self, folder: Path | str) -> DbtProject:
+        """Copy your dbt project into the folder of the test; the copy has a DuckDB profile.
+
+        :param folder: the folder of your project, relative to the current directory.
+        :raises ToolkitMisuse: there is no ``dbt_project.yml`` in it, or the copy exists.
+        """
+        return copy_project(Path(folder), self.folder)
 
     def large(self, models: int = 5000, *, name: str = "large", files: bool = False) -> DbtProject:
         """Make a project with that many models in layers, the same each time: staging, intermediate, marts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,13 @@ from pathlib import Path
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.node_properties import DataTests
 from pytest_cosmos_venv.projects.profile import TARGET
-from pytest_cosmos_venv.projects.project import DbtProject
+from pytest_cosmos_venv.projects.project import DbtProject, copy_folder
 from pytest_cosmos_venv.projects.projects import CosmosProject
 
 NAME = "harbor"
 MODEL = "staging"
-PROJECT_FILE = "dbt_project.yml"
 MANIFEST = "manifest.json"
 _UNKNOWN = {"name": "none", "checksum": ""}
-_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +102,7 @@ def copy_project(source: Path, folder: Path) -> SeedProject:
     :param folder: an existing folder, for the copy and the attic.
     :raises ToolkitMisuse: there is no dbt project, or no seed in it.
     """
-    if not (source / PROJECT_FILE).is_file():
-        raise ToolkitMisuse(
-            f"project={str(source)!r}: there is no {PROJECT_FILE} in it; give the folder of a dbt project."
-        )
-    copy = folder / source.resolve().name
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
+    copy = copy_folder(source, folder)
     return _with_seeds(copy, ("", "", copy / "profiles.yml"), copy / "target" / MANIFEST, folder, ())
 
 

@@ -119,12 +119,10 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("select * from {{ ref('pier') }}", "models/dim.sql reads ref('pier'), which is not there."),
-        ("select * from {{ ref('off') }}", "models/dim.sql reads ref('off'), which is disabled (enabled=False): dbt"),
-        (
-            "select * from {{ source('raw', 'ships') }}",
-            "models/dim.sql reads source('raw', 'ships'), which is not there.",
-        ),
+        ("select * from {{ ref('pier') }}", "'model.harbor.dim' (models/dim.sql) depends on a node named 'pier' which"),
+        ("select * from {{ ref('off') }}", "depends on a node named 'off' which is disabled."),
+        ("select * from {{ source('raw', 'ships') }}", "depends on a source named 'raw.ships' which was not found."),
+        ("select * from {{ ref('harbor', 'pier', v=2) }}", "'pier' with version '2' in package or project 'harbor' "),
         (
             "{% for each in run_query('x') %}{{ ref(each) }}{% endfor %}",
             "ref(each) in models/dim.sql cannot be read without dbt. Write it out",
@@ -136,6 +134,25 @@ def test_what_dbt_would_refuse_is_refused_by_the_manifest(harbor: DbtProject, sq
     harbor.model("dim", sql)
 
     assert words in _misuse(harbor.manifest)
+
+
+def test_a_copy_of_a_project_is_changed_and_the_original_is_not(
+    harbor: DbtProject, projects: CosmosProject, tmp_path: Path
+) -> None:
+    copies = CosmosProject(folder=tmp_path / "copies")
+    copy = copies.copy(harbor.path)
+    copy.edit("stg_piers", "select 2 as id")
+    copy.model("late", "select * from {{ ref('piers') }}")
+
+    nodes = json.loads(copy.manifest().read_bytes())["nodes"]
+
+    assert {"seed.harbor.piers", "model.harbor.stg_piers", "model.harbor.late"} <= nodes.keys()
+    assert copy.profiles_yml.read_text().startswith("harbor:")
+    assert "select 2 as id" not in harbor.file("stg_piers").read_text()
+    assert not (harbor.path / "models" / "late.sql").exists()
+    assert "There is a node 'piers' in project 'harbor' already" in _misuse(lambda: copy.model("piers", "select 1"))
+    assert "each project is copied once" in _misuse(lambda: copies.copy(harbor.path))
+    assert "has no dbt_project.yml: give the folder of a dbt project" in _misuse(lambda: copies.copy(tmp_path))
 
 
 @pytest.mark.parametrize(
