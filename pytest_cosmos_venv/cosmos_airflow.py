@@ -70,8 +70,7 @@ class CosmosAirflow:
     :param home: the AIRFLOW_HOME of this process.
     :param outcomes: the list to which the outcome of each run is added.
     :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
-    :param load_context: the parts of the test that load a DAG file; None in a contender of a race, which loads no
-        file.
+    :param load_context: the parts of the test that load a DAG file; None in a contender of a race.
     """
 
     prepares = ("pytest_cosmos_venv.prepared_airflow",)
@@ -149,7 +148,10 @@ class CosmosAirflow:
             given.
         """
         if self._load_context is None:
-            raise ToolkitMisuse("cosmos_airflow.load: a contender loads no file; load it in the test, or import it.")
+            raise ToolkitMisuse(
+                "cosmos_airflow.load: a contender loads no file. Load it in the test, and pass the loaded DAG: "
+                "cosmos_race(function, dag)."
+            )
         if connections not in (None, MADE_UP):
             raise ToolkitMisuse(
                 f"load(connections={connections!r}): say {MADE_UP!r}, or use cosmos_airflow.connections."
@@ -169,7 +171,7 @@ class CosmosAirflow:
         _refuse_missing(str(file), missing, connections, self.connections, None)
         dag = _chosen(dags, dag_id, file=str(file))
         self._substitutes.lead_tasks(dag)
-        return LoadedDag(dag=dag, airflow=self, _dbt=dbt, _around=around)
+        return LoadedDag(dag=dag, airflow=self, _file=path, _dbt=dbt, _around=around)
 
     def _substitutes_in_force(self) -> AbstractContextManager[object]:
         around = self._load_context
@@ -252,17 +254,25 @@ class CosmosAirflow:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedDag:
-    """The DAG of a file that was loaded in a test.
+    """The DAG of a file that was loaded in a test. A contender of a race loads the file again, before the race begins.
 
     :param dag: Airflow's DAG.
     :param airflow: the Airflow of the test.
     """
 
+    prepares = CosmosAirflow.prepares
+
     dag: Any
     airflow: CosmosAirflow = field(repr=False)
+    _file: Path = field(repr=False)
     _dbt: ScriptedDbt | None = field(repr=False)
     _around: LoadContext = field(repr=False)
     _nodes: dict[str, NodeOutcome] = field(default_factory=dict, repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        around = self._around
+        test = (around.root, around.folder, around.implementation())
+        return _loaded_in_contender, (self.airflow, *test, self._file, self.dag.dag_id)
 
     def run(self, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]) -> DagOutcome:
         """Run the DAG to its end.
@@ -355,7 +365,10 @@ class LoadedDag:
 
     def _fake(self) -> ScriptedDbt:
         if self._dbt is None:
-            raise ToolkitMisuse("This test takes cosmos_duckdb: its dbt is a real dbt, which a test cannot script.")
+            raise ToolkitMisuse(
+                "A contender, and a test that takes cosmos_duckdb, cannot script dbt or read its calls. Do it in the "
+                "test, with the fake dbt."
+            )
         return self._dbt
 
     def _node(self, name: str, failure: str) -> ScriptedNode:
@@ -366,6 +379,20 @@ class LoadedDag:
             dbt.script(nodes=nodes)
 
         return ScriptedNode(failure=failure, end=end)
+
+
+def _loaded_in_contender(
+    airflow: CosmosAirflow, root: Path, folder: Path, implementation: Implementation, file: Path, dag_id: str
+) -> LoadedDag:
+    """Load a file in the process of a contender. The fake dbt and the Connections of the test are in its variables."""
+
+    def refuse_lock(_: Path) -> VenvLock:
+        raise ToolkitMisuse("dag.lock has no effect in a contender. Use it in the test.")
+
+    context = LoadContext(
+        root=root, folder=folder, implementation=lambda: implementation, dbt=lambda: None, lock=refuse_lock
+    )
+    return CosmosAirflow(airflow.home, load_context=context).load(file, dag_id=dag_id)
 
 
 @dataclass(frozen=True, kw_only=True)

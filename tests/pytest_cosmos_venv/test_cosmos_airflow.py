@@ -97,6 +97,34 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             log.write_text("hunter2")
             assert harbor.leaks("hunter2") == sorted([str(harbor.virtualenv_dir / "note"), str(log)])
 
+        def run(contender, dag):
+            return dag.run().states
+
+        def test_two_runs_at_once_have_one_environment(cosmos_airflow, cosmos_race, cosmos_dbt):
+            sdist = cosmos_dbt.add_sdist("dbt-core", "1.10.99")
+            harbor = cosmos_airflow.load("dags/harbor.py", connections="made up")
+
+            race = cosmos_race(run, harbor)
+
+            assert race.values == (dict.fromkeys(harbor.dag.task_ids, "success"),) * 2
+            assert len(sdist.builds) == 1
+
+        def script(contender, dag):
+            dag.model("ships").fails()
+
+        def test_a_contender_cannot_script_dbt(harbor, cosmos_race):
+            race = cosmos_race(script, harbor, contenders=1, check=False)
+
+            assert "Do it in the test" in str(race.outcomes[0].exception)
+
+        def load(contender, airflow):
+            airflow.load("dags/harbor.py")
+
+        def test_a_contender_cannot_load(cosmos_airflow, cosmos_race):
+            race = cosmos_race(load, cosmos_airflow, contenders=1, check=False)
+
+            assert "Load it in the test, and pass the loaded DAG" in str(race.outcomes[0].exception)
+
         def test_days(harbor):
             assert len(harbor.catch_up(until="2026-01-03")) >= 2
         """
@@ -106,7 +134,7 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
         f"--cosmos-cache-dir={cache_dir}", "--cosmos-implementation=cosmos_venv", "-p", "no:xdist"
     )
 
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=8)
 
 
 def test_what_a_file_lacks_is_said(pytester: pytest.Pytester, project: Path, cache_dir: Path) -> None:
