@@ -138,8 +138,8 @@ class CosmosAirflow:
     ) -> LoadedDag:
         """Import a DAG file as Airflow's processor does, and return its DAG.
 
-        Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. The DAG's tasks install a
-        fake dbt, unless the test takes ``cosmos_duckdb``.
+        Environments go into folders of the test, whatever ``virtualenv_dir`` the file names: one for the file, one for
+        the tasks. The DAG's tasks install a fake dbt, unless the test takes ``cosmos_duckdb``.
 
         :param file: the file, relative to the root directory of the tests. It imports others of its folder.
         :param dag_id: the id of the DAG, where the file builds several.
@@ -180,7 +180,7 @@ class CosmosAirflow:
     @cached_property
     def _substitutes(self) -> Substitutes:
         assert self._load_context is not None
-        return Substitutes(folder=self._load_context.folder / "environments", connections=self.connections)
+        return Substitutes(folder=self._load_context.folder, connections=self.connections)
 
     @overload
     def run(

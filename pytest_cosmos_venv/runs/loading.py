@@ -63,7 +63,10 @@ class EnvironmentFolders:
 class Substitutes:
     """The substitutes of one test.
 
-    :param folder: the folder for the environments of loaded files.
+    A file and its tasks have different folders, as a DAG processor and a worker have. A file that runs ``dbt ls``
+    builds an environment: in one folder, a test of a stale lock or of a race would find it built.
+
+    :param folder: the folder of the test.
     :param connections: the Connections of the test.
     """
 
@@ -71,9 +74,8 @@ class Substitutes:
     connections: Connections
 
     @cached_property
-    def environments(self) -> EnvironmentFolders:
-        """The folders of the test for environments."""
-        return EnvironmentFolders(self.folder)
+    def _folders(self) -> EnvironmentFolders:
+        return EnvironmentFolders(self.folder / "dag-processor")
 
     @contextmanager
     def in_force(self, implementation: Implementation) -> Iterator[dict[str, str]]:
@@ -94,7 +96,7 @@ class Substitutes:
                 missing[name] = fields["conn_type"]
                 self.connections.add(name, **fields)
 
-        with self.environments.used_by(config.ExecutionConfig), _arguments_seen(config.ProfileConfig, know):
+        with self._folders.used_by(config.ExecutionConfig), _arguments_seen(config.ProfileConfig, know):
             yield missing
 
     def lead_tasks(self, dag: Any) -> None:
@@ -105,9 +107,12 @@ class Substitutes:
         for task in dag.tasks:
             partial: _Arguments = getattr(task, "partial_kwargs", {})
             if partial.get(_DIRECTORY):
-                partial[_DIRECTORY] = self.environments.of(partial[_DIRECTORY])
+                partial[_DIRECTORY] = self._of_tasks(partial[_DIRECTORY])
             elif given := getattr(task, _DIRECTORY, None):
-                setattr(task, _DIRECTORY, self.environments.of(given))
+                setattr(task, _DIRECTORY, self._of_tasks(given))
+
+    def _of_tasks(self, named: Path | str) -> Path:
+        return self.folder / "environments" / self._folders.of(named).name
 
 
 def with_init(kind: Any, init: Callable[..., None]) -> AbstractContextManager[Any]:
