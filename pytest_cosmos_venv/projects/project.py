@@ -244,7 +244,9 @@ def copy_folder(source: Path, folder: Path) -> Path:
     :raises AlreadyTaken: the copy exists.
     """
     if not (source / "dbt_project.yml").is_file():
-        raise ToolkitMisuse(f"{str(source)!r} has no dbt_project.yml: give the folder of a dbt project.")
+        raise ToolkitMisuse(
+            f"project {str(source)!r}: there is no dbt_project.yml in it; give the folder of a dbt project."
+        )
     copy = folder / source.resolve().name
     if copy.exists():
         raise AlreadyTaken(f"There is a folder {copy} already: each project is copied once.")

@@ -152,7 +152,9 @@ def test_a_copy_of_a_project_is_changed_and_the_original_is_not(
     assert not (harbor.path / "models" / "late.sql").exists()
     assert "There is a node 'piers' in project 'harbor' already" in _misuse(lambda: copy.model("piers", "select 1"))
     assert "each project is copied once" in _misuse(lambda: copies.copy(harbor.path))
-    assert "has no dbt_project.yml: give the folder of a dbt project" in _misuse(lambda: copies.copy(tmp_path))
+    assert "there is no dbt_project.yml in it; give the folder of a dbt project" in _misuse(
+        lambda: copies.copy(tmp_path)
+    )
 
 
 @pytest.mark.parametrize(
