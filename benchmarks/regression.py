@@ -7,7 +7,8 @@ The release is the one in ``.cache/envs/earlier``, an environment with the same 
     uv venv .cache/envs/earlier
     uv pip install --python .cache/envs/earlier -r requirements/airflow3.txt uv cosmos_venv-0.2.0-py3-none-any.whl
 
-Both sides do the same in turns, each in its own environment. Tasks take wall time, DAGs take CPU seconds.
+The checkout is installed from a wheel too: an editable install looks at its files in each parse. Both sides do the same
+in turns, each in its own environment. Tasks take wall time, DAGs take CPU seconds.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
 from benchmarks.dags import DAG_FILE, PLAIN_FILE, SMALL, project_of, side
 from benchmarks.environments import FAKE, REAL, Tasks, cold_beyond_dbt, milliseconds
 from benchmarks.harness import ROOT, Bench, Row, in_turns, main, ratio
-from benchmarks.workers import OURS, Implementation, Worker, workers
+from benchmarks.workers import Implementation, Worker, workers
 
 EARLIER = ROOT / ".cache" / "envs" / "earlier" / "bin" / "python"
-SIDES = {"now": OURS, "earlier": EARLIER}
 BOUND = 1.05  # two equal sides differ by so much on a quiet machine
 SIZES = (1_000, 5_000, 20_000)
 
@@ -63,7 +63,7 @@ def build(bench: Bench) -> list[Row]:
         return float(found["seconds"])
 
     few = max(2, bench.rounds // 4)
-    return [_row(f"DAG build, {size:,} models", _in_turns(partial(seconds, size), few)) for size in SIZES]
+    return [_row(f"DAG build, {size:,} models", _in_turns(bench, partial(seconds, size), few)) for size in SIZES]
 
 
 def parse(bench: Bench) -> list[Row]:
@@ -78,7 +78,7 @@ def parse(bench: Bench) -> list[Row]:
         found = side(bench, python, "parse", file, plain, "large", f"{project.some_model}.run", bench.rounds)
         return min(float(each["cpu"]) for each in found["rounds"])
 
-    return [_row(f"parse for one task, {size:,} models", _in_turns(partial(seconds, size), 3)) for size in SIZES]
+    return [_row(f"parse for one task, {size:,} models", _in_turns(bench, partial(seconds, size), 3)) for size in SIZES]
 
 
 def imports(bench: Bench) -> list[Row]:
@@ -87,18 +87,28 @@ def imports(bench: Bench) -> list[Row]:
     def seconds(python: Path) -> float:
         return float(side(bench, python, "imports", "cosmos_venv")["both"])
 
-    return [_row("import of DbtDag, with airflow.sdk", _in_turns(seconds, bench.rounds))]
+    return [_row("import of DbtDag, with airflow.sdk", _in_turns(bench, seconds, bench.rounds))]
 
 
-def _in_turns(taken: Callable[[Path], float], rounds: int) -> dict[str, list[float]]:
-    return in_turns({name: partial(taken, python) for name, python in SIDES.items()}, rounds)
+@cache
+def _sides(folder: Path) -> dict[str, Path]:
+    """The Python of each side; the environment of the checkout is made in the folder."""
+    now = folder / "checkout"
+    installed = ["-r", str(ROOT / "requirements" / "airflow3.txt"), "uv", str(ROOT)]
+    for words in (["venv", "--quiet", str(now)], ["pip", "install", "--quiet", "--python", str(now), *installed]):
+        subprocess.run([sys.executable, "-m", "uv", *words], check=True)
+    return {"now": now / "bin" / "python", "earlier": EARLIER}
+
+
+def _in_turns(bench: Bench, taken: Callable[[Path], float], rounds: int) -> dict[str, list[float]]:
+    return in_turns({name: partial(taken, python) for name, python in _sides(bench.folder).items()}, rounds)
 
 
 def _tasks_in_turns(bench: Bench, taken: Callable[[Worker, Tasks, Path], float], rounds: int) -> dict[str, list[float]]:
     tasks = Tasks(bench)
     with ExitStack() as stack:
         ways = {}
-        for name, python in SIDES.items():
+        for name, python in _sides(bench.folder).items():
             home = bench.folder / name
             home.mkdir(exist_ok=True)
             implementation = Implementation(root="cosmos_venv", installer="uv", python=python)
