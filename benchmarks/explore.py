@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness import Bench, Row, cpu_seconds, main
 from pytest_cosmos_venv.explore.explorer import Exploration, explore
 from pytest_cosmos_venv.explore.reduction import Cost
-from pytest_cosmos_venv.explore.schedule import Plan
+from pytest_cosmos_venv.explore.schedule import ExplorationPlan
 from pytest_cosmos_venv.races.contender import Contender
 
 
@@ -40,7 +40,7 @@ def schedules(bench: Bench) -> list[Row]:
         runs: list[Exploration] = []
 
         def explored(kills: int = kills, runs: list[Exploration] = runs) -> None:
-            plan, most = Plan(contenders=(publish, publish)), Cost(preemptions=3, kills=kills)
+            plan, most = ExplorationPlan(contenders=(publish, publish)), Cost(preemptions=3, kills=kills)
             new_folder = partial(_new_folder, bench.folder)
             runs.append(explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, require_seconds
 from pytest_cosmos_venv.explore.explorer import Exploration, explore, replay
 from pytest_cosmos_venv.explore.reduction import Cost
-from pytest_cosmos_venv.explore.schedule import Plan as ExplorationPlan
+from pytest_cosmos_venv.explore.schedule import ExplorationPlan
 from pytest_cosmos_venv.races.contender import RUNTIME_VARIABLE, ModuleAt, RaceOrder
 from pytest_cosmos_venv.races.functions import (
     Function,
@@ -26,7 +26,7 @@ from pytest_cosmos_venv.races.functions import (
     pickled_work,
 )
 from pytest_cosmos_venv.races.meeting import Meeting
-from pytest_cosmos_venv.races.running import Plan, RunningRace
+from pytest_cosmos_venv.races.running import RacePlan, RunningRace
 from pytest_cosmos_venv.races.supervisor import require_patterns
 from pytest_cosmos_venv.throwaway import remove_folder
 
@@ -156,7 +156,7 @@ class CosmosRace:
         if isinstance(prepare, str):
             raise ToolkitMisuse(f"prepare={prepare!r}: give a list of the names of modules, such as ['json'].")
         directory = options.get("virtualenv_dir")
-        plan = Plan(
+        plan = RacePlan(
             kill_at=options.get("kill_at"),
             virtualenv_dir=None if directory is None else Path(directory),
             fakes=self._find_fakes(),

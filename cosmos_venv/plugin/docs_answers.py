@@ -70,7 +70,7 @@ _THEIRS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class HttpResponse:
     """An answer of HTTP.
 
     :param status: its number.
@@ -89,7 +89,7 @@ class Answer:
         return iter([self.body] if self.body else []) if self.page is None else self.page.pieces()
 
 
-def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
+def answer(path: str, *, may_see: MaySee, known: str | None = None) -> HttpResponse:
     """Return the answer for a user.
 
     :param path: behind ``/dbt-docs/``: empty for the list of projects, ``shop/`` for one, ``shop/page.html`` for dbt's
@@ -106,11 +106,11 @@ def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
     if project is None or file not in ("", PAGE) or not may_see(project.dag_id):
         return _page(404, "dbt docs", "<p>There is no such page, or you are not allowed to see it.</p>")
     if not slash:
-        return Answer(status=307, headers={**_OURS, "Location": f"{name}/", "Content-Length": "0"})
+        return HttpResponse(status=307, headers={**_OURS, "Location": f"{name}/", "Content-Length": "0"})
     return _theirs(project, known) if file else _frame(project)
 
 
-def _list(docs: Docs, may_see: MaySee) -> Answer:
+def _list(docs: Docs, may_see: MaySee) -> HttpResponse:
     seen = [project for project in docs.projects.values() if may_see(project.dag_id)]
     if not seen and not may_see(None):
         return _page(403, "dbt docs", "<p>You are not allowed to see DAGs, nor their dbt docs.</p>")
@@ -119,12 +119,12 @@ def _list(docs: Docs, may_see: MaySee) -> Answer:
     return _page(200, "dbt docs", f"<h1>dbt docs</h1><ul>{links}</ul><p>{nothing}</p>")
 
 
-def _frame(project: DocsProject) -> Answer:
+def _frame(project: DocsProject) -> HttpResponse:
     frame = f'<iframe sandbox="allow-scripts" referrerpolicy="no-referrer" title="{escape(project.title)}"></iframe>'
     return _page(200, project.title, f"{frame}<script>{_SCRIPT}</script>", kind="docs")
 
 
-def _theirs(project: DocsProject, known: str | None) -> Answer:
+def _theirs(project: DocsProject, known: str | None) -> HttpResponse:
     try:
         page = page_of(project)
     except DocsBusy:
@@ -136,14 +136,14 @@ def _theirs(project: DocsProject, known: str | None) -> Answer:
     headers = {**_THEIRS, "ETag": f'"{page.version}"'}
     if page.version in (known or ""):
         page.file.close()
-        return Answer(status=304, headers=headers)
-    return Answer(status=200, headers={**headers, "Content-Length": str(page.size)}, page=page)
+        return HttpResponse(status=304, headers=headers)
+    return HttpResponse(status=200, headers={**headers, "Content-Length": str(page.size)}, page=page)
 
 
-def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answer:
+def _page(status: int, title: str, content: str, *, kind: str = "text") -> HttpResponse:
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<style>{_STYLE}</style></head><body class="{kind}">{content}</body></html>'
     )
     body = text.encode()
-    return Answer(status=status, headers={**_OURS, "Content-Length": str(len(body))}, body=body)
+    return HttpResponse(status=status, headers={**_OURS, "Content-Length": str(len(body))}, body=body)

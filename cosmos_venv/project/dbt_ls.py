@@ -14,7 +14,7 @@ from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.read_limits import decoded, read_text
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.node_entry import NodeEntry, ProjectFolders, to_node
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -84,7 +84,7 @@ def listed_ids(lines: Iterable[str]) -> set[str]:
     return {each.unique_id for each in found if each.unique_id is not None and each.resource_type is not None}
 
 
-def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
+def nodes_of_file(path: Path, folders: ProjectFolders) -> dict[str, DbtNode]:
     """Every node of a file that ``dbt ls --output json`` has written, by unique id, in the order of the file.
 
     :param path: the file.

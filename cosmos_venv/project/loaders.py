@@ -26,7 +26,7 @@ from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import SELECTORS_FILE, Loaded, LoadRequest
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.ls_cache import Answer
+    from cosmos_venv.project.ls_cache import DbtAnswer
     from cosmos_venv.project.manifest import Manifest
     from cosmos_venv.project.node import DbtNode
 
@@ -186,7 +186,7 @@ def _open_manifest(request: LoadRequest) -> Manifest:
 
 def _load_ls_file(request: LoadRequest) -> _Nodes:
     from cosmos_venv.project.dbt_ls import nodes_of_file
-    from cosmos_venv.project.node_entry import Folders
+    from cosmos_venv.project.node_entry import ProjectFolders
 
     path, config, project_file = request.render.dbt_ls_path, request.render, request.project_file
     if path is None:
@@ -199,7 +199,7 @@ def _load_ls_file(request: LoadRequest) -> _Nodes:
                 f"RenderConfig.{name}={getattr(config, name)!r} does not go with LoadMode.DBT_LS_FILE: the file is the "
                 "selection. Give these words to the `dbt ls` that writes the file, or load with DBT_MANIFEST or DBT_LS."
             )
-    folders = Folders(
+    folders = ProjectFolders(
         project=request.project_dir, root_package=project_file.name, packages=project_file.packages_folder
     )
     return nodes_of_file(path, folders)
@@ -258,7 +258,7 @@ def _listed(nodes: _Nodes, content: bytes) -> _Nodes:
     return {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
 
 
-def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
+def answer_of(request: LoadRequest, *, is_selection: bool = False) -> DbtAnswer:
     """The answer of ``dbt ls`` to one question: the kept answer, while its basis has not changed.
 
     :param request: what is loaded; it has a profile. With ``DBT_LS_CACHE`` dbt is never started.

@@ -78,7 +78,7 @@ class _Head(msgspec.Struct, omit_defaults=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class DbtAnswer:
     """The answer of dbt to one question.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
@@ -118,7 +118,7 @@ class KeptAnswer:
             head = self._head_of(file.readline())
         return None if head is None else self._version_of(head)
 
-    def find(self) -> Answer | None:
+    def find(self) -> DbtAnswer | None:
         """The kept answer of this machine or of another machine; None when there is no valid answer."""
         text = self.files.read(self.basis.digest)
         found = None if text is None else self._answer_in(text)
@@ -126,7 +126,7 @@ class KeptAnswer:
             self._share(text, found)
         return found or self._find_elsewhere()
 
-    def _find_elsewhere(self) -> Answer | None:
+    def _find_elsewhere(self) -> DbtAnswer | None:
         """The answer that another machine has shared. It is kept on this machine from now on."""
         if self.remote is None:
             return None
@@ -144,7 +144,7 @@ class KeptAnswer:
             self._note_as_shared(found)
         return found
 
-    def write(self, said: LsOutput) -> Answer:
+    def write(self, said: LsOutput) -> DbtAnswer:
         """Keep an answer and return it. Whatever goes wrong, there is at most one warning.
 
         :param said: the answer of dbt.
@@ -154,7 +154,7 @@ class KeptAnswer:
         head = _Head(until=until, names=others, values=digest_of_values(self.env, others))
         text = b"\n".join([msgspec.json.encode(head), packed(said.content).encode()])
         self.files.write(self.basis.digest, text)
-        answer = Answer(content=said.content, was_kept=False, version=self._version_of(head), ages=until is not None)
+        answer = DbtAnswer(content=said.content, was_kept=False, version=self._version_of(head), ages=until is not None)
         self._share(text, answer)
         return answer
 
@@ -172,7 +172,7 @@ class KeptAnswer:
     def _version_of(self, head: _Head) -> str:
         return f"{self.basis.digest}-{head.until}-{head.values}"
 
-    def _answer_in(self, text: bytes) -> Answer | None:
+    def _answer_in(self, text: bytes) -> DbtAnswer | None:
         """The answer; None where it has expired, was cut short, or unpacks to more bytes than an artifact may have."""
         line, _, rest = text.partition(b"\n")
         head = self._head_of(line)
@@ -182,16 +182,16 @@ class KeptAnswer:
         if content is None:
             return None
         version = self._version_of(head)
-        return Answer(content=content, was_kept=True, version=version, ages=head.until is not None)
+        return DbtAnswer(content=content, was_kept=True, version=version, ages=head.until is not None)
 
     @property
     def _shared_mark(self) -> str:
         return f"{self.basis.digest}-shared"
 
-    def _note_as_shared(self, answer: Answer) -> None:
+    def _note_as_shared(self, answer: DbtAnswer) -> None:
         self.files.write(self._shared_mark, str(answer.version).encode())
 
-    def _share(self, text: bytes, answer: Answer) -> None:
+    def _share(self, text: bytes, answer: DbtAnswer) -> None:
         """Share an answer with other machines, once. A process that outlives a parse cannot reach them: the next parse
         shares the answer that this process has kept.
         """
@@ -252,7 +252,7 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
     return VariableAnswers(question=json.dumps([question.project_dir.name, question.profile_flags, question.arguments]))
 
 
-def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
+def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> DbtAnswer:
     """Run dbt, in this parse or in a process that outlives it, and return its answer. The answer is kept if possible.
 
     :param question: what ``prepared`` gives.
@@ -264,7 +264,7 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     if kept is None:
         _report_unkept(question.project_dir, reason, is_meant=caches.kept_listings() is None)
         said = run_dbt_ls(question)
-        return Answer(content=said.content, was_kept=False)
+        return DbtAnswer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()
     # A missing dbt is reported at once, not by a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
@@ -279,7 +279,7 @@ def _report_unkept(project_dir: Path, reason: str, *, is_meant: bool) -> None:
     logger.log(level, "dbt ls runs at each parse of %s: %s.", project_dir, reason)
 
 
-def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer:
+def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> DbtAnswer:
     """The answer of a process that outlives this parse."""
     from cosmos_venv.processes.detached_process import DetachedFailure, DetachedStillRunning, DetachedWork
 
@@ -318,7 +318,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
     return replace(answer, was_kept=False)
 
 
-def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellation | None = None) -> Answer:
+def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellation | None = None) -> DbtAnswer:
     """The answer. If several processes ask the same, one of them runs dbt and keeps the answer, and the others wait.
 
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
@@ -332,7 +332,7 @@ def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellat
         if is_same_profile and question.basis().digest == kept.basis.digest:
             return kept.write(said)
         logger.info(_CHANGED)
-        return Answer(content=said.content, was_kept=False)
+        return DbtAnswer(content=said.content, was_kept=False)
 
 
 def _text_of(profiles_yml: Path) -> str | None:

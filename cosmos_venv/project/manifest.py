@@ -24,7 +24,7 @@ from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node
+from cosmos_venv.project.node_entry import NodeEntry, ProjectFolders, to_node
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.evaluate import Part
 
@@ -123,7 +123,7 @@ class Manifest:
         :raises CosmosLoadDbtException: when an entry cannot be read.
         """
         root = self._content.metadata.project_name
-        folders = Folders(project=project_path, root_package=root, packages=packages_folder)
+        folders = ProjectFolders(project=project_path, root_package=root, packages=packages_folder)
         nodes = {}
         unique_id = ""
         try:

@@ -123,7 +123,7 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folders:
+class ProjectFolders:
     """The folders in which the files of a project and of its packages lie.
 
     :param project: the project's own folder.
@@ -148,7 +148,7 @@ class Folders:
         return folder
 
 
-def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | None:
+def to_node(entry: NodeEntry, *, unique_id: str, folders: ProjectFolders) -> DbtNode | None:
     """An entry as a DbtNode; None when no file declares it, as of the nodes of other projects that dbt-loom adds.
 
     :param entry: the entry, whose configuration has been read.

@@ -50,7 +50,7 @@ _OF_HOOKS = {
 }
 
 
-class Folders:
+class FolderGroups:
     """A group for each folder that a node's file lies in.
 
     :param folders: the folders, relative to the project or to their package.
@@ -118,7 +118,9 @@ class Assembly:
     :param folders: the groups of folders; None: nodes are not grouped by folder.
     """
 
-    def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
+    def __init__(
+        self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: FolderGroups | None
+    ) -> None:
         self._drawn = drawn
         # All nodes of a batch share one PlannedNode.
         self._each_once = list({id(each): each for each in drawn.values()}.values())

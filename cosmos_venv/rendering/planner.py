@@ -42,7 +42,7 @@ from cosmos_venv.rendering.model import (
     conversion_of,
     passage_behind,
 )
-from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_end_of_failed, with_tasks_of_run
+from cosmos_venv.rendering.plan_graph import Assembly, FolderGroups, with_end_of_failed, with_tasks_of_run
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
@@ -88,7 +88,7 @@ class NodePlanner:
 
     def __init__(self, request: PlanRequest) -> None:
         self.left_out: Counter[DbtResourceType] = Counter()
-        self.folders: Folders | None = None
+        self.folders: FolderGroups | None = None
         self._request = request
         self._nodes, self._render, self._operator = request.nodes, request.render, request.operator
         self._batches = request.batches.batches if request.batches else ()
@@ -96,7 +96,7 @@ class NodePlanner:
         self._arguments = TaskArguments(request)
         if self._render.group_nodes_by_folder:
             paths = (each.original_file_path.parent for each in self._nodes.values())
-            self.folders = Folders(paths, by_path=request.settings.groups_by_path)
+            self.folders = FolderGroups(paths, by_path=request.settings.groups_by_path)
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
         """The tasks of a node; None when it has none, and for tests and nodes of batches, which other methods draw.

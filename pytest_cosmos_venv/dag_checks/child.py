@@ -26,9 +26,9 @@ from pytest_cosmos_venv.dag_checks.projects_of_file import ProjectsOfFile, liste
 from pytest_cosmos_venv.dag_checks.record import (
     NETWORK,
     PROCESS,
+    CheckedTask,
     DagRecord,
     Effect,
-    Task,
     failed_record,
     to_json,
 )
@@ -204,8 +204,8 @@ def _described(dags: Sequence[Any], projects: ProjectsOfFile) -> DagRecord:
     )
 
 
-def _task(task: Any) -> Task:
-    return Task(
+def _task(task: Any) -> CheckedTask:
+    return CheckedTask(
         upstream=tuple(sorted(task.upstream_task_ids)),
         outlets=tuple(uri for uri in map(_uri, getattr(task, "outlets", None) or ()) if uri),
         emits=bool(getattr(task, "emit_datasets", False)),

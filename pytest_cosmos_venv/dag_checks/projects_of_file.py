@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Project
+from pytest_cosmos_venv.dag_checks.record import CONNECTION, CheckedProject, Effect
 from pytest_cosmos_venv.dags.side_effects import SideEffect, Watch
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.runs.loading import with_init
@@ -98,7 +98,7 @@ class ProjectsOfFile:
 
         return with_init(kind, init)
 
-    def described(self, dags: Sequence[Any]) -> tuple[Project, ...]:
+    def described(self, dags: Sequence[Any]) -> tuple[CheckedProject, ...]:
         """Return the projects as data.
 
         :param dags: the DAGs of the file.
@@ -175,9 +175,9 @@ def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[N
     return with_init(kind, init)
 
 
-def _described(noted: _Made) -> Project:
+def _described(noted: _Made) -> CheckedProject:
     made = noted.made
-    return Project(
+    return CheckedProject(
         name=noted.name,
         dag_id=_dag_id(made) or "",
         nodes={**dict.fromkeys(made.dbt_graph.nodes, ""), **_nodes_of_manifest(_manifest(noted.arguments))},

@@ -26,7 +26,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class CheckedTask:
     """A task of a DAG.
 
     :param upstream: ids of the tasks that it waits for.
@@ -40,7 +40,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class CheckedProject:
     """A ``DbtDag`` or a ``DbtTaskGroup`` of the file.
 
     :param name: class and id, such as ``DbtDag daily``.
@@ -81,8 +81,8 @@ class DagRecord:
     seconds: float = 0.0
     limit: float = 30.0
     effects: tuple[Effect, ...] = ()
-    tasks: Mapping[str, Mapping[str, Task]]
-    projects: tuple[Project, ...] = ()
+    tasks: Mapping[str, Mapping[str, CheckedTask]]
+    projects: tuple[CheckedProject, ...] = ()
     shape: str = ""
     forms: Mapping[str, str]
     again: Mapping[str, str]
@@ -116,5 +116,7 @@ def from_json(text: str) -> DagRecord:
     """
     data: dict[str, Any] = json.loads(text)
     data["effects"] = tuple(Effect(**each) for each in data["effects"])
-    data["tasks"] = {dag: {name: Task(**task) for name, task in tasks.items()} for dag, tasks in data["tasks"].items()}
-    return DagRecord(**{**data, "projects": tuple(Project(**project) for project in data["projects"])})
+    data["tasks"] = {
+        dag: {name: CheckedTask(**task) for name, task in tasks.items()} for dag, tasks in data["tasks"].items()
+    }
+    return DagRecord(**{**data, "projects": tuple(CheckedProject(**project) for project in data["projects"])})

@@ -25,9 +25,9 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning
 from pytest_cosmos_venv.explore.reduction import Analysis, Cost
 from pytest_cosmos_venv.explore.run import Schedule
-from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace
+from pytest_cosmos_venv.explore.schedule import Choice, ExplorationPlan, ScheduleTrace
 from pytest_cosmos_venv.explore.steps import GO, KILL, KILLED_BEFORE, ExploredStep
-from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, wait_for_workers
+from pytest_cosmos_venv.explore.workers import ScheduleNotRun, Worker, wait_for_workers
 
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
@@ -97,7 +97,7 @@ class FailingSchedule(AssertionError):
 
 
 def explore(
-    plan: Plan, most: Cost, new_folder: Callable[[], Path], *, at_most: int, seconds: float, is_reduced: bool
+    plan: ExplorationPlan, most: Cost, new_folder: Callable[[], Path], *, at_most: int, seconds: float, is_reduced: bool
 ) -> Exploration:
     """Run the contenders in every order of their steps within the bounds, each time in a new folder.
 
@@ -121,7 +121,7 @@ def explore(
     return exploration
 
 
-def replay(seed: str, plan: Plan, new_folder: Callable[[], Path]) -> Schedule:
+def replay(seed: str, plan: ExplorationPlan, new_folder: Callable[[], Path]) -> Schedule:
     """Run one schedule again: the one that an exploration has found.
 
     :param seed: the schedule, as the failure has named it.
@@ -142,7 +142,7 @@ def replay(seed: str, plan: Plan, new_folder: Callable[[], Path]) -> Schedule:
 
 
 @contextmanager
-def _workers(plan: Plan, new_folder: Callable[[], Path], count: int) -> Iterator[list[Worker]]:
+def _workers(plan: ExplorationPlan, new_folder: Callable[[], Path], count: int) -> Iterator[list[Worker]]:
     with _fast_folder(new_folder) as folder, ExitStack() as ends:
         workers: list[Worker] = []
         for number in range(count):
@@ -161,7 +161,7 @@ class _Search:
     :param is_reduced: whether to leave out schedules that are equivalent to others.
     """
 
-    def __init__(self, plan: Plan, most: Cost, *, is_reduced: bool) -> None:
+    def __init__(self, plan: ExplorationPlan, most: Cost, *, is_reduced: bool) -> None:
         self._plan = plan
         self._most = most
         self._is_reduced = is_reduced
@@ -181,7 +181,7 @@ class _Search:
         :param at_most: number of schedules.
         :param seconds: the time.
         """
-        best: tuple[tuple[int, int, int, tuple[Choice, ...]], Trace] | None = None
+        best: tuple[tuple[int, int, int, tuple[Choice, ...]], ScheduleTrace] | None = None
         last = at_most
         while True:
             is_over = self._schedules + self._at_work >= last or real_time.monotonic() - self._began > seconds
@@ -229,7 +229,7 @@ class _Search:
             bounds=", ".join(bounds),
         )
 
-    def _take(self, trace: Trace, choices: Sequence[Choice], texts: list[str]) -> Cost:
+    def _take(self, trace: ScheduleTrace, choices: Sequence[Choice], texts: list[str]) -> Cost:
         """Queue the schedules that follow from this one, and return its cost."""
         analysis = Analysis(trace.steps, trace.standing, 0 if self._plan.after is None else 1)
         start = max(len(choices) - 1, 0)
@@ -261,7 +261,7 @@ class _Search:
         met.append(cost)
         return False
 
-    def _failing(self, worker: Worker, trace: Trace, choices: tuple[Choice, ...]) -> FailingSchedule:
+    def _failing(self, worker: Worker, trace: ScheduleTrace, choices: tuple[Choice, ...]) -> FailingSchedule:
         worker.start(choices, choices, with_run=True)
         again = _trace_of(worker)
         run: Schedule = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
@@ -269,11 +269,11 @@ class _Search:
         return FailingSchedule(failure, seed_of(choices, again.steps), run, self.seen())
 
 
-def _trace_of(worker: Worker) -> Trace:
+def _trace_of(worker: Worker) -> ScheduleTrace:
     __tracebackhide__ = True
     try:
         return worker.trace()
-    except WorkerFailed as error:
+    except ScheduleNotRun as error:
         raise ToolkitMisuse(str(error)) from None
 
 

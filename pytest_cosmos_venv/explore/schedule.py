@@ -72,7 +72,7 @@ _SHOWN_OUTPUT = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class ExplorationPlan:
     """What is explored: the same for all schedules.
 
     :param contenders: their functions.
@@ -96,7 +96,7 @@ class Plan:
         return self.contenders if self.after is None else (*self.contenders, self.after)
 
 
-class Trace(NamedTuple):
+class ScheduleTrace(NamedTuple):
     """One schedule, as it went.
 
     :param steps: in the order in which they were made.
@@ -146,7 +146,7 @@ class Bench:
     :param own: descriptor of this process's channel. Contenders close it, or their children would keep it open.
     """
 
-    def __init__(self, plan: Plan, folder: Path, *, own: int) -> None:
+    def __init__(self, plan: ExplorationPlan, folder: Path, *, own: int) -> None:
         self._plan = plan
         self._own = own
         # The folder has the same name in each schedule: code may derive names from its path.
@@ -158,7 +158,7 @@ class Bench:
         # Line-buffered: a killed contender loses no line.
         sys.stdout = sys.stderr = open(1, "w", 1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
 
-    def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
+    def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> ScheduleTrace:
         """Run one schedule.
 
         :param choices: the choices, step by step. After them the last contender goes on while it can, then the first
@@ -179,7 +179,7 @@ class Bench:
         if failure and (shown := self._shown_output()):
             failure = f"{failure}\nThe contenders' output:\n{shown}"
         shutil.rmtree(self._root)
-        return Trace(
+        return ScheduleTrace(
             running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
         )
 
@@ -209,7 +209,7 @@ class _Running:
     :param own: descriptor that contenders close.
     """
 
-    def __init__(self, plan: Plan, root: str, own: int) -> None:
+    def __init__(self, plan: ExplorationPlan, root: str, own: int) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""

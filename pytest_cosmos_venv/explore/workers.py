@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace, end_others
+from pytest_cosmos_venv.explore.schedule import Bench, Choice, ExplorationPlan, ScheduleTrace, Stuck, end_others
 from pytest_cosmos_venv.explore.stepping import GivenUp, receive, send
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
@@ -23,7 +23,7 @@ from pytest_cosmos_venv.explore.visible_files import replaced_open
 from pytest_cosmos_venv.processes import descendants
 
 
-class WorkerFailed(Exception):
+class ScheduleNotRun(Exception):
     """A schedule could not be run: the text says why."""
 
 
@@ -34,7 +34,7 @@ class Worker:
     :param folder: an empty folder for its files.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: ExplorationPlan, folder: Path) -> None:
         self.channel, theirs = Pipe()
         with warnings.catch_warnings():
             # A fork copies no threads, and the worker needs none of the test's process.
@@ -61,21 +61,21 @@ class Worker:
         with suppress(GivenUp):  # `trace` tells of it
             send(self.channel, (list(choices), dict(names or {}), with_run))
 
-    def trace(self) -> Trace:
+    def trace(self) -> ScheduleTrace:
         """Return the schedule that was run; wait for it.
 
-        :raises WorkerFailed: it could not be run.
+        :raises ScheduleNotRun: it could not be run.
         """
         try:
             error, answer = receive(self.channel)
         except GivenUp:
             self.job = None
-            raise WorkerFailed("The process that runs the schedules has died.") from None
+            raise ScheduleNotRun("The process that runs the schedules has died.") from None
         self.job = None
         if error:
-            raise WorkerFailed(error)
+            raise ScheduleNotRun(error)
         steps, standing, failure, divergence, run = answer
-        return Trace([ExploredStep(*step) for step in steps], standing, failure, divergence, run)
+        return ScheduleTrace([ExploredStep(*step) for step in steps], standing, failure, divergence, run)
 
     def close(self) -> None:
         """End it, and all that it has started."""
@@ -106,7 +106,7 @@ def wait_for_workers(workers: Sequence[Worker]) -> list[Worker]:
     return [worker for worker in workers if worker.channel in found]
 
 
-def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:
+def _work(plan: ExplorationPlan, folder: Path, channel: Connection) -> NoReturn:
     try:
         descendants.die_with_parent()
         descendants.adopt_orphans()

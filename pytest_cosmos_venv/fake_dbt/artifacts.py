@@ -52,7 +52,7 @@ _MANIFEST_KEYS = (
 )
 
 
-class Result(NamedTuple):
+class NodeResult(NamedTuple):
     """The end of one node.
 
     :param node: the node.
@@ -134,7 +134,9 @@ class Artifacts:
         for name in list(self.scripted):
             self.write(name, {})
 
-    def write_run_results(self, results: Iterable[Result], command: str, seconds: float, args: dict[str, Any]) -> None:
+    def write_run_results(
+        self, results: Iterable[NodeResult], command: str, seconds: float, args: dict[str, Any]
+    ) -> None:
         """Write ``run_results.json``.
 
         :param results: the nodes that have ended.
@@ -158,7 +160,7 @@ class Artifacts:
         """Whether it is dbt 1.12 or later."""
         return tuple(int(part) for part in self._dbt_version.split(".")[:2]) >= (1, 12)
 
-    def write_sources(self, results: Iterable[Result], seconds: float) -> None:
+    def write_sources(self, results: Iterable[NodeResult], seconds: float) -> None:
         """Write ``sources.json``.
 
         :param results: the sources whose freshness was checked.
@@ -245,7 +247,7 @@ class NativeArtifacts(Artifacts):
         macros = (facts.get("depends_on") or {}).get("macros", [])
         return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
 
-    def write_native_results(self, results: Iterable[Result], command: str, seconds: float) -> None:
+    def write_native_results(self, results: Iterable[NodeResult], command: str, seconds: float) -> None:
         """Write ``run_results.json``.
 
         :param results: the nodes that have ended.
@@ -285,7 +287,7 @@ def node_info(node: Node, status: str, relation: dict[str, str]) -> dict[str, An
     }
 
 
-def _run_result(result: Result) -> dict[str, Any]:
+def _run_result(result: NodeResult) -> dict[str, Any]:
     node = result.node
     ran = result.status not in ("skipped", "no-op")
     succeeded = result.status in ("success", "pass", "warn", "fail")
@@ -305,7 +307,7 @@ def _run_result(result: Result) -> dict[str, Any]:
     }
 
 
-def _native_result(result: Result) -> dict[str, Any]:
+def _native_result(result: NodeResult) -> dict[str, Any]:
     ran = result.status in ("success", "pass", "warn", "fail")
     answer: dict[str, Any] = {
         "status": result.status,
@@ -323,7 +325,7 @@ def _native_result(result: Result) -> dict[str, Any]:
     return answer
 
 
-def _freshness(result: Result) -> dict[str, Any]:
+def _freshness(result: NodeResult) -> dict[str, Any]:
     if result.status == "runtime error":
         return {"unique_id": result.node.unique_id, "error": result.message, "status": result.status}
     return {
@@ -344,6 +346,6 @@ def _freshness(result: Result) -> dict[str, Any]:
     }
 
 
-def _timing(result: Result) -> list[dict[str, str]]:
+def _timing(result: NodeResult) -> list[dict[str, str]]:
     times = {"started_at": result.started_at, "completed_at": now()}
     return [{"name": "compile", **times}, {"name": "execute", **times}]

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
-from .artifacts import FAILED, PARTIAL, Result, node_info
+from .artifacts import FAILED, PARTIAL, NodeResult, node_info
 from .log import Log, aligned, counted, now
 from .project import Node
 from .script import Interrupted, Script
@@ -32,7 +32,7 @@ class BaseRun(ABC):
     """
 
     def __init__(self, nodes: list[Node], script: Script) -> None:
-        self.results: list[Result] = []
+        self.results: list[NodeResult] = []
         self._nodes = nodes
         self._script = script
         self._began = time.monotonic()
@@ -78,8 +78,8 @@ class BaseRun(ABC):
             self._cancel(position, node)
             raise
 
-    def _add(self, node: Node, outcome: dict[str, Any], seconds: float) -> Result:
-        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
+    def _add(self, node: Node, outcome: dict[str, Any], seconds: float) -> NodeResult:
+        result = NodeResult(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
         self.results.append(result)
         self._script.record_end(node.unique_id, result.status)
         return result
@@ -225,7 +225,7 @@ class NodeRun(BaseRun):
             common["description"] = node.label
         self._log.say(line, name=name, level=level, execution_time=result.seconds, **common)
 
-    def _say_trouble(self, result: Result) -> None:
+    def _say_trouble(self, result: NodeResult) -> None:
         node, is_failure = result.node, result.has_failed
         info = _node_info(node, "None")
         word, before = ("Failure", "  ") if is_failure else ("Warning", "")
@@ -247,7 +247,7 @@ class NodeRun(BaseRun):
             self._log.say()
             self._log.say(f"  compiled code at {path}", name="SQLCompiledPath", node_info=info, path=path)
 
-    def _say_sums(self, results: list[Result]) -> None:
+    def _say_sums(self, results: list[NodeResult]) -> None:
         statuses = [result.status for result in results]
         stats = {
             "pass": sum(status in ("success", "pass") for status in statuses),
@@ -261,7 +261,7 @@ class NodeRun(BaseRun):
         self._log.say(f"Done. {text}", name="StatsLine", stats=stats)
 
 
-def _words(result: Result) -> tuple[str, str]:
+def _words(result: NodeResult) -> tuple[str, str]:
     node, count = result.node, result.failures
     if node.kind == "source":
         word = {"error": "ERROR STALE", "runtime error": "ERROR"}.get(result.status, result.status.upper())

@@ -196,7 +196,7 @@ class RaceOrder:
         return self.meeting.folder / f"{index}.out"
 
     def outcome_of(self, index: int) -> Path:
-        """Return the file with a contender's pickled ``Result``; it is there once the function is done.
+        """Return the file with a contender's pickled ``ContenderResult``; it is there once the function is done.
 
         :param index: the index of the contender, from 0.
         """
@@ -211,7 +211,7 @@ class RaceOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class ContenderResult:
     """The result of a contender's function, which the contender writes when the function has ended.
 
     :param value: the value that the function returned, pickled; None: it returned none.
@@ -297,12 +297,12 @@ def _work(order: RaceOrder, index: int, ready: int, start: int) -> int:
         os.read(start, 1)
         with contender.span(TASK):
             value = functions[index](contender, *arguments)
-        _leave(order, index, Result(value=_pickled(value)))
+        _leave(order, index, ContenderResult(value=_pickled(value)))
     except BaseException as error:  # noqa: BLE001 - every exception is the contender's outcome
         # The frame of this function at the top of the traceback is of no use to the reader.
         own = error.__traceback__.tb_next if error.__traceback__ is not None else None
         lines = traceback.format_exception(type(error), error, own)
-        _leave(order, index, Result(error=f"{type(error).__name__}: {error}", traceback="".join(lines)))
+        _leave(order, index, ContenderResult(error=f"{type(error).__name__}: {error}", traceback="".join(lines)))
         return _exit_code(error)
     return 0
 
@@ -317,7 +317,7 @@ def _pickled(value: Any) -> bytes:
         ) from None
 
 
-def _leave(order: RaceOrder, index: int, result: Result) -> None:
+def _leave(order: RaceOrder, index: int, result: ContenderResult) -> None:
     write_whole(order.outcome_of(index), pickle.dumps(result))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.races.contender import RaceOrder, Result
+from pytest_cosmos_venv.races.contender import ContenderResult, RaceOrder
 from pytest_cosmos_venv.races.points import Sighting
 from pytest_cosmos_venv.races.timeline import Timeline
 
@@ -159,14 +159,16 @@ class _OnlyThese(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
 
 
-def _read_result(file: Path) -> Result:
+def _read_result(file: Path) -> ContenderResult:
     try:
-        found = unpickled(file.read_bytes(), Result)
+        found = unpickled(file.read_bytes(), ContenderResult)
     except FileNotFoundError:
-        return Result()
+        return ContenderResult()
     except Exception as error:  # noqa: BLE001 - a contender may write there what it likes
-        return Result(error=f"what the contender left as its result cannot be read ({error})")
-    return found if isinstance(found, Result) else Result(error="what the contender left is no result")
+        return ContenderResult(error=f"what the contender left as its result cannot be read ({error})")
+    return (
+        found if isinstance(found, ContenderResult) else ContenderResult(error="what the contender left is no result")
+    )
 
 
 def _read_value(pickled: bytes | None, *, plain: bool) -> tuple[Any, str | None]:

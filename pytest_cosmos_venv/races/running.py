@@ -38,7 +38,7 @@ _OUTSIDE = "seen from outside"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RacePlan:
     """The plan of a race: the point at which a contender is killed, and the time limits.
 
     :param kill_at: point at which a contender is killed: a name or a point.
@@ -94,7 +94,7 @@ class RunningRace:
     :param keep: called with each value that a contender has returned; it keeps DAG runs for the report of a failure.
     """
 
-    def __init__(self, link: SupervisorLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
+    def __init__(self, link: SupervisorLink, order: RaceOrder, plan: RacePlan, keep: Callable[[Any], None]) -> None:
         self._link = link
         self._keep = keep
         self._order = order

@@ -148,7 +148,7 @@ def member(implementation: Implementation, enum: str, text: str, *, parameter: s
 
 
 @dataclass(frozen=True, kw_only=True)
-class DagFile:
+class ScenarioDagFile:
     """The content of the DAG file, for one parse.
 
     :param implementation: the implementation under test.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.project import SeedProject
-from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.trace import ScenarioTrace
 from pytest_cosmos_venv.throwaway import remove_entry
 
 Obstacle = Literal["dangling link", "directory"]
@@ -29,7 +29,7 @@ class SeedEdits:
     :param trace: the steps so far.
     """
 
-    def __init__(self, project: SeedProject, trace: Trace) -> None:
+    def __init__(self, project: SeedProject, trace: ScenarioTrace) -> None:
         self.project = project
         self.trace = trace
 

@@ -15,7 +15,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.rules import read_line
 from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
 from pytest_cosmos_venv.seeds.dag_file import Place, find_place
-from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.trace import ScenarioTrace
 from pytest_cosmos_venv.seeds.variables import holds_checksum
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class SeedRun:
     seeds: Sequence[SeedOutcome]
     calls: tuple[DbtCall, ...]
     variables: Mapping[str, str]
-    _trace: Trace
+    _trace: ScenarioTrace
 
     @property
     def stored(self) -> bool:
@@ -230,7 +230,7 @@ class SeedRendering:
     dag: Any
     places: Sequence[Place]
     seeds: Sequence[str]
-    _trace: Trace
+    _trace: ScenarioTrace
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.seeds.dag_file import DagFile, Setup, read_places
+from pytest_cosmos_venv.seeds.dag_file import ScenarioDagFile, Setup, read_places
 from pytest_cosmos_venv.seeds.edits import SeedEdits
 from pytest_cosmos_venv.seeds.environment import Dbt, SeedEnvironment
 from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, seed_outcome
 from pytest_cosmos_venv.seeds.project import SeedProject
-from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.trace import ScenarioTrace
 from pytest_cosmos_venv.seeds.variables import RememberedVariables
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class SeedScenario(SeedEdits):
         project: SeedProject,
         setup: Setup,
         dbt: Dbt,
-        trace: Trace,
+        trace: ScenarioTrace,
         make_dag: Callable[[SeedScenario], Any] | None = None,
     ) -> None:
         super().__init__(project, trace)
@@ -289,7 +289,7 @@ class SeedScenario(SeedEdits):
         self._operator_args = {**self._dbt.operator_args, **({"full_refresh": full_refresh} if full_refresh else {})}
         if self._make_dag is not None:
             return self._make_dag(self)
-        return DagFile(
+        return ScenarioDagFile(
             implementation=self.implementation,
             setup=self.setup,
             project=self.project,

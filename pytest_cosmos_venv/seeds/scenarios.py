@@ -18,7 +18,7 @@ from pytest_cosmos_venv.seeds.dag_file import Setup, read_places
 from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 from pytest_cosmos_venv.seeds.project import MODEL, NAME, SeedProject, copy_project, make_seed_project, use_project
 from pytest_cosmos_venv.seeds.scenario import SeedScenario
-from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.trace import ScenarioTrace
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
@@ -91,7 +91,9 @@ class CosmosSeeds:
             project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
             dbt=self.environment.dbt(execution_mode, folder, dbt_version),
-            trace=Trace(implementation=f"{implementation.import_root} {implementation.version}", sentence=sentence),
+            trace=ScenarioTrace(
+                implementation=f"{implementation.import_root} {implementation.version}", sentence=sentence
+            ),
             make_dag=make_dag,
         )
 

@@ -11,7 +11,7 @@ class RequirementNotMet(AssertionError):
 
 
 @dataclass(kw_only=True)
-class Trace:
+class ScenarioTrace:
     """The steps of one scenario.
 
     :param implementation: name and version of the implementation under test, such as ``cosmos 1.15.1``.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.plugin import docs_source
-from cosmos_venv.plugin.docs_answers import Answer, answer
+from cosmos_venv.plugin.docs_answers import HttpResponse, answer
 
 PATHS = ["", "shop/", "shop/page.html"]
 
@@ -32,7 +32,7 @@ def _two_projects(docs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_PROJECTS", json.dumps({"shop": shop, "mart": mart}))
 
 
-def policy(of_page: Answer) -> dict[str, str]:
+def policy(of_page: HttpResponse) -> dict[str, str]:
     """The directives of the page's policy."""
     parts = (part.strip().partition(" ") for part in of_page.headers["Content-Security-Policy"].split(";"))
     return {name: rest for name, _, rest in parts}

@@ -9,7 +9,7 @@ from typing import Any
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.project.dbt_ls import listed_ids, ls_arguments, nodes_of_file
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders
+from cosmos_venv.project.node_entry import ProjectFolders
 
 NODE = {
     "name": "a",
@@ -70,7 +70,7 @@ def test_log_lines_around_the_ids_are_passed_over() -> None:
 def read(folder: Path, *lines: str, root: str | None = None, **node: Any) -> dict[str, DbtNode]:
     path = folder / "ls.jsonl"
     path.write_text("\n".join([*lines, json.dumps({**NODE, **node})]))
-    return nodes_of_file(path, Folders(project=Path("/srv/shop"), root_package=root))
+    return nodes_of_file(path, ProjectFolders(project=Path("/srv/shop"), root_package=root))
 
 
 def test_log_lines_around_the_nodes_of_a_file_are_passed_over(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import nodes_of_file
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.project.node_entry import Folders
+from cosmos_venv.project.node_entry import ProjectFolders
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
-FOLDERS = Folders(project=PROJECT, root_package="harbor_ops")
+FOLDERS = ProjectFolders(project=PROJECT, root_package="harbor_ops")
 
 
 def graph(path: Path | None, project: Path = PROJECT, **render: Any) -> DbtGraph:

@@ -11,7 +11,7 @@ from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import nodes_of_file
 from cosmos_venv.project.manifest import Manifest, pruned
-from cosmos_venv.project.node_entry import Folders
+from cosmos_venv.project.node_entry import ProjectFolders
 from tests.project.manifests import entry, write_manifest
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 
 def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes_but_for_analyses() -> None:
     from_manifest = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
-    from_ls = nodes_of_file(PROJECT / "dbt_ls.jsonl", Folders(project=PROJECT, root_package="harbor_ops"))
+    from_ls = nodes_of_file(PROJECT / "dbt_ls.jsonl", ProjectFolders(project=PROJECT, root_package="harbor_ops"))
 
     assert from_manifest.keys() - from_ls.keys() == {"analysis.harbor_ops.busiest_port"}
     assert {unique_id: from_manifest[unique_id] for unique_id in from_ls} == from_ls

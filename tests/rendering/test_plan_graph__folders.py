@@ -10,7 +10,7 @@ from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.rendering.model import PlannedGroup
-from cosmos_venv.rendering.plan_graph import Folders
+from cosmos_venv.rendering.plan_graph import FolderGroups
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
@@ -20,7 +20,7 @@ FOLDERS = [Path(each) for each in ("models/staging/geo/deep", "models/marts/geo"
 
 
 def test_by_its_name_the_first_folder_takes_in_what_is_in_the_others() -> None:
-    folders = Folders(FOLDERS, by_path=False)
+    folders = FolderGroups(FOLDERS, by_path=False)
 
     assert folders.parents == {
         "models": None,
@@ -35,7 +35,7 @@ def test_by_its_name_the_first_folder_takes_in_what_is_in_the_others() -> None:
 
 
 def test_by_its_path_each_folder_has_a_group() -> None:
-    folders = Folders(FOLDERS, by_path=True)
+    folders = FolderGroups(FOLDERS, by_path=True)
 
     assert folders.group_of(Path("models/staging/geo/deep")) == "models.staging.geo.deep"
     assert folders.parents["models.staging.geo"] == "models.staging"
@@ -44,14 +44,14 @@ def test_by_its_path_each_folder_has_a_group() -> None:
 def test_a_folder_inside_one_of_its_own_name_is_taken_in_or_stands_apart() -> None:
     folder = Path("models/geo/models/geo")
 
-    assert Folders([folder], by_path=False).group_of(folder) == "models.geo"
-    assert Folders([folder], by_path=True).group_of(folder) == "models.geo.models.geo"
+    assert FolderGroups([folder], by_path=False).group_of(folder) == "models.geo"
+    assert FolderGroups([folder], by_path=True).group_of(folder) == "models.geo.models.geo"
 
 
 def test_what_airflow_takes_in_no_id_becomes_an_underscore() -> None:
     folder = Path("models/v1.0 (new)/Übersicht")
 
-    assert Folders([folder], by_path=False).group_of(folder) == "models.v1_0__new_.Übersicht"
+    assert FolderGroups([folder], by_path=False).group_of(folder) == "models.v1_0__new_.Übersicht"
 
 
 def test_a_nodes_own_group_stands_in_that_of_its_folder() -> None:

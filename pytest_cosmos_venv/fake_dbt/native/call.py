@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from ..artifacts import NativeArtifacts, Result
+from ..artifacts import NativeArtifacts, NodeResult
 from ..call import NODE_COMMANDS, BaseCall
 from ..log import Console, now, setting, switch
 from ..packages import PackageError
@@ -38,7 +38,7 @@ class NativeCall(BaseCall):
         self._version = shown_version(self._installed["core"])
         self._name = {"ls": "list", _FRESHNESS: "freshness"}.get(self._command, self._command.partition(" ")[0])
         self._console = Console(self._invocation, silent=self._script.stdout is not None)
-        self._results: list[Result] = []
+        self._results: list[NodeResult] = []
         self._artifacts: NativeArtifacts = NativeArtifacts(
             self._target, self._console, self._version, self._script.artifacts, wanted=self._writes_json
         )
@@ -162,7 +162,7 @@ class NativeCall(BaseCall):
         except Interrupted:
             self._write_manifest(project)
             # As in dbt 2: every selected node, even a node that had succeeded.
-            broken = [Result(each, "error", "Compilation Error", None, now(), 0.0) for each in nodes]
+            broken = [NodeResult(each, "error", "Compilation Error", None, now(), 0.0) for each in nodes]
             self._artifacts.write_native_results(broken, self._name, 0.0)
             raise
         self._write_manifest(project)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..artifacts import Result, node_info
+from ..artifacts import NodeResult, node_info
 from ..log import Console, now
 from ..node_run import BaseRun
 from ..project import Node
@@ -35,10 +35,10 @@ class NativeRun(BaseRun):
         self._console = console
         self._node_began = 0.0
 
-    def succeeded(self) -> list[Result]:
+    def succeeded(self) -> list[NodeResult]:
         """Return the results of a command that only compiles the nodes."""
         ends = [(node, self._default_status(node, fails=False)) for node in self._nodes]
-        return [Result(node, end, self._message_of(node, end, None), None, now(), 0.0) for node, end in ends]
+        return [NodeResult(node, end, self._message_of(node, end, None), None, now(), 0.0) for node, end in ends]
 
     @staticmethod
     def _default_status(node: Node, *, fails: bool) -> str:

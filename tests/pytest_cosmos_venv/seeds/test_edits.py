@@ -10,7 +10,7 @@ import pytest
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.edits import SeedEdits
 from pytest_cosmos_venv.seeds.project import SeedProject
-from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.trace import ScenarioTrace
 
 CSV = b"id,name\n1,North\n"
 
@@ -26,7 +26,7 @@ def piers(tmp_path: Path) -> SeedEdits:
         attic=tmp_path / "attic",
         files={"piers": tmp_path / "piers.csv"},
     )
-    return SeedEdits(project, Trace(implementation="any", sentence=""))
+    return SeedEdits(project, ScenarioTrace(implementation="any", sentence=""))
 
 
 @pytest.mark.parametrize("by", ["dangling link", "directory"])
