@@ -19,7 +19,7 @@ from pytest_cosmos_venv.real_time import wait_until
 
 from ..fixtures import Picture
 from ..harness.harness import TEMPORARY_PLACES, Harness
-from ..harness.mounts import WriterHalt
+from ..harness.mounts import WriterHalt, watch_readers
 from ..harness.probes import OVERWRITING, OVERWRITTEN
 from ..harness.processes import Installer, installers_below, lives, two_into_one, watch_until_rest
 from ..harness.running import RunningTasks
@@ -530,10 +530,11 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
     file = harness.virtualenv_dir / "cosmos_virtualenv.lock"
     file.touch()
 
-    with harness.start(harness.kept_task()) as running:
-        # The owner has truncated the file and not written yet. Its PID comes when the task has acted on the empty file:
-        # a task that would take the lock may look at the file once more before it does.
-        watch_until_rest(running.pids, lambda: not _stays_young(file) or not running.running, timeout=harness.timeout)
+    with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
+        # The owner has truncated the file and not written yet: its PID comes as soon as the task has read the file.
+        watch_until_rest(
+            running.pids, lambda: was_read() or not _stays_young(file) or not running.running, timeout=harness.timeout
+        )
         file.write_text(str(LIVE), encoding="ascii")
         did = wait_for_outcome(harness, running, held)
         file.unlink(missing_ok=True)

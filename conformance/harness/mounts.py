@@ -3,16 +3,19 @@
 Directories become read-only or full by mounts of the process's own: a mount holds for the process and its children, and
 is gone with them. On a machine that allows no mounts, requirements that need such a directory are not judged.
 
-The kernel halts writers of a file by a lease. Leases exist on Linux only, and only on some file systems; elsewhere
-nothing is ever halted.
+The kernel halts writers of a file by a lease, and reports readers by inotify. Both exist on Linux only, and leases work
+only on some file systems; elsewhere nothing is ever halted or seen.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import signal
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from pytest_cosmos_venv.processes.mounts import (
     refusal_of,
 )
 
+_CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
 _LOCKED = 2 | 4 | 8
 """nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
 _A_PAGE = 4096
@@ -62,6 +66,31 @@ class WriterHalt:
             fcntl.fcntl(self._descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+@contextmanager
+def watch_readers(file: Path) -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether ``file`` was read since the block began.
+
+    :param file: an existing file.
+    """
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if libc is None or descriptor < 0:  # the kernel limits the number for each user
+        yield lambda: False
+        return
+    try:
+        libc.inotify_add_watch(descriptor, os.fsencode(file), _CLOSED_UNCHANGED)
+        yield lambda: _has_events(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _has_events(descriptor: int) -> bool:
+    try:
+        return bool(os.read(descriptor, 4096))
+    except BlockingIOError:
+        return False
 
 
 def why_not_mounted(places: Mapping[str, str]) -> str | None:
