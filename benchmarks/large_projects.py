@@ -24,7 +24,7 @@ _SENTENCE = "What came in during the day, cleaned of what was sent twice, as agr
 _COLUMNS = 10
 _LINES = 53
 _OF_DBT = ROOT / "tests" / "data" / "recordings" / "1.11" / "004-build" / "artifacts" / "manifest.json"
-_OF_A_BUILD = ("compiled", "compiled_code", "compiled_path", "extra_ctes", "extra_ctes_injected")
+_OF_A_BUILD = ("compiled", "compiled_code", "compiled_path", "extra_ctes", "extra_ctes_injected", "raw_code")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,7 +70,7 @@ class CosmosAirflow:
     :param home: the AIRFLOW_HOME of this process.
     :param outcomes: the list to which the outcome of each run is added.
     :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
-    :param load_context: the parts of the test that load a DAG file; None in a contender of a race.
+    :param load_context: the parts of the test that load a DAG file; None where a contender was given this object.
     """
 
     prepares = ("pytest_cosmos_venv.prepared_airflow",)
@@ -175,7 +175,10 @@ class CosmosAirflow:
 
     def _substitutes_in_force(self) -> AbstractContextManager[object]:
         around = self._load_context
-        return nullcontext() if around is None else self._substitutes.in_force(around.implementation())
+        if around is None:
+            return nullcontext()
+        around.dbt()  # a file that runs dbt ls would install a real dbt
+        return self._substitutes.in_force(around.implementation())
 
     @cached_property
     def _substitutes(self) -> Substitutes:
@@ -366,8 +369,8 @@ class LoadedDag:
     def _fake(self) -> ScriptedDbt:
         if self._dbt is None:
             raise ToolkitMisuse(
-                "A contender, and a test that takes cosmos_duckdb, cannot script dbt or read its calls. Do it in the "
-                "test, with the fake dbt."
+                "There is no fake dbt to script here: a test that takes cosmos_duckdb has a real dbt, and in a race "
+                "the test scripts dbt, not a contender."
             )
         return self._dbt
 

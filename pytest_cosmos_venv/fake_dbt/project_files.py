@@ -116,18 +116,23 @@ class ProjectFiles:
             self.all[unique_id]["depends_on"] = self._depends_on(unique_id, reading, home)
         self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
-    def refusals(self) -> Iterator[tuple[str, str]]:
-        """Yield each ``ref()`` or ``source()`` without an enabled target: the id of its node, and dbt's sentence.
+    def without_target(self) -> Iterator[tuple[Reads, str]]:
+        """Yield each ``ref()`` and ``source()`` without a target, and the sentence with which dbt refuses the project.
 
-        dbt refuses such a project; where the node is a test, dbt only warns.
+        dbt refuses no disabled node, and only warns of a test.
         """
-        off = self.all.keys() - self.entries.keys()
         for unique_id, reads in self.missing:
-            if unique_id not in off:
-                yield unique_id, f"{self._reader(unique_id)} {_target(reads)} which was not found"
+            if unique_id in self.entries and self.all[unique_id]["resource_type"] != "test":
+                yield reads, f"{self._reader(unique_id)} {_target(reads)} which was not found"
+
+    def with_disabled_target(self) -> Iterator[str]:
+        """Yield the sentence with which dbt refuses the project for each node that reads a disabled model, seed or
+        snapshot.
+        """
+        off = {name for name in self.all.keys() - self.entries.keys() if name.split(".")[0] in REFABLE}
         for unique_id, entry in self.entries.items():
             for parent in off.intersection((entry.get("depends_on") or {}).get("nodes", ())):
-                yield unique_id, f"{self._reader(unique_id)} node named '{parent.split('.')[2]}' which is disabled"
+                yield f"{self._reader(unique_id)} node named '{parent.split('.')[2]}' which is disabled"
 
     def _reader(self, unique_id: str) -> str:
         entry = self.all[unique_id]

@@ -16,6 +16,7 @@ from pytest_cosmos_venv.projects.profile import Profile, make_profile
 from pytest_cosmos_venv.projects.project_files import FilesInMemory, check_name, plain, project_text, yaml_text
 
 _FOLDERS = ("models", "seeds", "snapshots", "tests", "analyses", "macros")
+_OF_NODES = ("models", "seeds", "snapshots")
 _ENDINGS = (".sql", ".csv", ".py")
 _NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 # A large project has more names than anybody wants to read in an error.
@@ -29,10 +30,10 @@ class DbtProject:
     Names may have folders before them (``"marts/core/fct_crossings"``). Other keyword arguments are written as dbt's
     configurations (``schema=``, ``alias=``, ``unique_key=``, …).
 
-    :param name: the name of the project and of its profile.
+    :param name: the name of the project.
     :param path: the folder of the project.
     :param profile: the profile.
-    :param variables: the ``vars`` of ``dbt_project.yml``.
+    :param variables: the ``vars`` of ``dbt_project.yml``; of a copy none.
     :param in_memory: the files of its nodes, where they do not lie on the disk.
     """
 
@@ -250,7 +251,11 @@ def copy_folder(source: Path, folder: Path) -> Path:
     copy = folder / source.resolve().name
     if copy.exists():
         raise AlreadyTaken(f"There is a folder {copy} already: each project is copied once.")
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED), symlinks=True)
+    # Links of the project are followed: a relative link would lead nowhere, an absolute one to the original.
+    at_top = str(source)
+    shutil.copytree(
+        source, copy, ignore=lambda path, _: _NOT_COPIED if path == at_top else (), ignore_dangling_symlinks=True
+    )
     return copy
 
 
@@ -264,10 +269,12 @@ def copy_project(source: Path, folder: Path) -> DbtProject:
     """
     path = copy_folder(source, folder)
     settings = load_yaml((path / "dbt_project.yml").read_text(encoding="utf-8"))
+    if not isinstance(settings, dict) or not settings.get("name"):
+        raise ToolkitMisuse(f"{source / 'dbt_project.yml'} has no name: dbt refuses such a project.")
     name = str(settings["name"])
     copy = DbtProject(
         name=name, path=path, profile=make_profile(str(settings.get("profile") or name), path, None), variables={}
     )
-    copy._names.update(copy._nodes())
+    copy._names.update(name for name, file in copy._nodes().items() if file.relative_to(path).parts[0] in _OF_NODES)
     copy.profiles_yml.write_text(yaml_text(copy.profile.document), encoding="utf-8")
     return copy

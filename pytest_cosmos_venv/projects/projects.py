@@ -89,9 +89,11 @@ class CosmosProject:
     """The maker of dbt projects, which the fixture ``cosmos_project`` gives.
 
     :param folder: the folder in which they lie, each in a folder of its name.
+    :param root: the folder to which paths of projects that are copied are relative.
     """
 
     folder: Path
+    root: Path = Path()
     _served: list[HttpManifest] = field(default_factory=list, repr=False)
 
     def serve(self, manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
@@ -128,10 +130,10 @@ class CosmosProject:
     def copy(self, folder: Path | str) -> DbtProject:
         """Copy your dbt project into the folder of the test; the copy has a DuckDB profile.
 
-        :param folder: the folder of your project, relative to the current directory.
+        :param folder: the folder of your project, relative to the root directory of the tests.
         :raises ToolkitMisuse: there is no ``dbt_project.yml`` in it, or the copy exists.
         """
-        return copy_project(Path(folder), self.folder)
+        return copy_project(self.root / folder, self.folder)
 
     def large(self, models: int = 5000, *, name: str = "large", files: bool = False) -> DbtProject:
         """Make a project with that many models in layers, the same each time: staging, intermediate, marts.

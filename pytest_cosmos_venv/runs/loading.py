@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator
@@ -30,21 +31,17 @@ class EnvironmentFolders:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._substitutes: dict[Path, Path] = {}
 
     def of(self, named: Path | str) -> Path:
-        """Return the folder that stands for a ``virtualenv_dir``; the same one each time.
+        """Return the folder that stands for a ``virtualenv_dir``; the same one each time and in each process.
 
-        :param named: the ``virtualenv_dir`` that the file names.
+        :param named: the ``virtualenv_dir`` that the file names, or a folder that stands for one already.
         """
         path = Path(os.path.abspath(named))  # noqa: PTH100 - a link stays what it is
-        if path in self._substitutes.values():
+        if path.is_relative_to(self._folder):
             return path
-        if path not in self._substitutes:
-            # Two files may use virtualenv_dirs with the same last part.
-            number = len(self._substitutes)
-            self._substitutes[path] = self._folder / (f"{path.name}-{number + 1}" if number else path.name)
-        return self._substitutes[path]
+        # Two files may use virtualenv_dirs with the same last part.
+        return self._folder / f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
 
     def used_by(self, execution_config: Any) -> AbstractContextManager[Any]:
         """Use these folders in all configurations that are made within the block.
@@ -112,7 +109,8 @@ class Substitutes:
                 setattr(task, _DIRECTORY, self._of_tasks(given))
 
     def _of_tasks(self, named: Path | str) -> Path:
-        return self.folder / "environments" / self._folders.of(named).name
+        of_tasks = self.folder / "environments"
+        return Path(named) if Path(named).is_relative_to(of_tasks) else of_tasks / self._folders.of(named).name
 
 
 def with_init(kind: Any, init: Callable[..., None]) -> AbstractContextManager[Any]:

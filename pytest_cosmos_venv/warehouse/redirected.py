@@ -28,7 +28,9 @@ def redirected(work: Any, warehouse: DuckDBWarehouse, *, virtualenv_dir: Path) -
     """
     tasks = [task for task in getattr(work, "tasks", [work]) if getattr(task, "profile_config", None) is not None]
     if not tasks:
-        raise ToolkitMisuse(f"{work!r} has no task that runs dbt: there is nothing to lead to DuckDB.")
+        raise ToolkitMisuse(
+            f"{work!r} has no task that runs dbt: there is nothing to lead to DuckDB. Of a loaded DAG, pass dag.dag."
+        )
     before: list[tuple[Any, str, Any]] = []
     try:
         for task in tasks:

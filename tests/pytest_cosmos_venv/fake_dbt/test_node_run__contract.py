@@ -88,19 +88,16 @@ def test_exit_code_2_is_an_error_before_anything_ran(
     "sql",
     [
         "select * from {{ ref('odrers') }}",
-        "select * from {{ ref('off') }}",
-        "select * from {{ ref('shop', 'orders', v=2) }}",
+        "select * from {{ ref('orders', v=2) }}",
         "select * from {{ source('raw', 'early') }}",
     ],
 )
-def test_a_reference_without_an_enabled_target_is_an_error_in_the_same_words(
+def test_a_reference_without_a_target_is_an_error_in_the_same_words(
     sql: str, real_dbt: Dbt, tmp_path: Path, fake_dbt: Dbt
 ) -> None:
     real = Dbt(real_dbt.executable, write_project(tmp_path / "refused"))
     for dbt in (real, fake_dbt):
-        models = dbt.project / "models"
-        (models / "off.sql").write_text("{{ config(enabled=false) }}\nselect 1 as id\n", encoding="utf-8")
-        (models / "lost.sql").write_text(sql, encoding="utf-8")
+        (dbt.project / "models" / "lost.sql").write_text(sql, encoding="utf-8")
 
     expected, answer = real.run("run", "-s", "orders"), fake_dbt.run("run", "-s", "orders")
 

@@ -120,7 +120,7 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
     ("sql", "words"),
     [
         ("select * from {{ ref('pier') }}", "'model.harbor.dim' (models/dim.sql) depends on a node named 'pier' which"),
-        ("select * from {{ ref('off') }}", "depends on a node named 'off' which is disabled."),
+        ("select * from {{ ref('off') }}", "depends on a node named 'off' which is disabled. Correct"),
         ("select * from {{ source('raw', 'ships') }}", "depends on a source named 'raw.ships' which was not found."),
         ("select * from {{ ref('harbor', 'pier', v=2) }}", "'pier' with version '2' in package or project 'harbor' "),
         (
