@@ -123,7 +123,7 @@ def _archive(harbor: Harbor) -> bytes:
     (folder / LAST).write_bytes(os.urandom(1 << 16))
     harbor.project.manifest()
     with tarfile.open(fileobj=made, mode="w") as tar:
-        for name in ("dbt_project.yml", "target/manifest.json", "models", LAST):
+        for name in ("dbt_project.yml", "target/manifest.json", "models", "seeds", LAST):
             tar.add(folder / name, arcname=name)
     return made.getvalue()
 

@@ -34,7 +34,7 @@ TINY_LACKS = {
 PLAIN_AIRFLOW_LACKS = {
     "CMD-015": "the error must have what dbt said last",
     "CMD-020": "dbt must find nothing on its standard input",
-    "CMD-022": "the error must name the node that has failed",
+    "CMD-022": "the error must name the failed node",
     "CMD-023": "a task whose dbt does not have source freshness",
     "ENV-003": "must be gone 10 s after a kill while dbt runs",
     "ENV-009": "a record of level ERROR, or the error of the task, must name py_requirements",
