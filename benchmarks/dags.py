@@ -31,9 +31,7 @@ SMALL = 5
 BOUNDS = {1000: 1.25, 5000: 0.75}
 DIRECT_BOUND = 1.6
 GROWTH_BOUND = 1.10
-# 1.3 in 0.2.0, which made empty lists and dicts of a task on demand. Each task has its own now: 10,000 tasks take 91 MB
-# and not 81 MB.
-MEMORY_BOUND = 1.6
+MEMORY_BOUND = 1.3
 # 30 ms beyond a plain file that takes 6.5 ms; as a ratio, since other machines take a third more for both.
 PARSE_BOUND = 5.6
 FLAT_BOUND = 1.25

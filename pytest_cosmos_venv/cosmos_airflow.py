@@ -275,7 +275,7 @@ class LoadedDag:
     def __reduce__(self) -> tuple[object, ...]:
         around = self._around
         test = (around.root, around.folder, around.implementation())
-        return _loaded_in_contender, (self.airflow, *test, self._file, self.dag.dag_id)
+        return _loaded_in_contender, (self.airflow.home, *test, self._file, self.dag.dag_id)
 
     def run(self, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]) -> DagOutcome:
         """Run the DAG to its end.
@@ -385,7 +385,7 @@ class LoadedDag:
 
 
 def _loaded_in_contender(
-    airflow: CosmosAirflow, root: Path, folder: Path, implementation: Implementation, file: Path, dag_id: str
+    home: AirflowHome, root: Path, folder: Path, implementation: Implementation, file: Path, dag_id: str
 ) -> LoadedDag:
     """Load a file in the process of a contender. The fake dbt and the Connections of the test are in its variables."""
 
@@ -395,7 +395,7 @@ def _loaded_in_contender(
     context = LoadContext(
         root=root, folder=folder, implementation=lambda: implementation, dbt=lambda: None, lock=refuse_lock
     )
-    return CosmosAirflow(airflow.home, load_context=context).load(file, dag_id=dag_id)
+    return CosmosAirflow(home, load_context=context).load(file, dag_id=dag_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,19 +116,14 @@ class ProjectFiles:
             self.all[unique_id]["depends_on"] = self._depends_on(unique_id, reading, home)
         self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
-    def without_target(self) -> Iterator[tuple[Reads, str]]:
-        """Yield each ``ref()`` and ``source()`` without a target, and the sentence with which dbt refuses the project.
+    def refusals(self) -> Iterator[str]:
+        """Yield dbt's sentence for each ``ref()`` or ``source()`` that makes dbt refuse the project.
 
-        dbt refuses no disabled node, and only warns of a test.
+        It has no target, or its target is a disabled model, seed or snapshot. dbt only warns of tests.
         """
         for unique_id, reads in self.missing:
             if unique_id in self.entries and self.all[unique_id]["resource_type"] != "test":
-                yield reads, f"{self._reader(unique_id)} {_target(reads)} which was not found"
-
-    def with_disabled_target(self) -> Iterator[str]:
-        """Yield the sentence with which dbt refuses the project for each node that reads a disabled model, seed or
-        snapshot.
-        """
+                yield f"{self._reader(unique_id)} {_target(reads)} which was not found"
         off = {name for name in self.all.keys() - self.entries.keys() if name.split(".")[0] in REFABLE}
         for unique_id, entry in self.entries.items():
             for parent in off.intersection((entry.get("depends_on") or {}).get("nodes", ())):

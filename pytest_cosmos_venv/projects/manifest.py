@@ -53,7 +53,7 @@ def manifest_of(name: str, path: Path, profile: Profile, variables: Mapping[str,
 def _refuse_what_dbt_would(files: ProjectFiles) -> None:
     for unread in files.unread:
         raise ToolkitMisuse(f"{unread} cannot be read without dbt. Write it out, or take dbt's own manifest.")
-    for refusal in (*(sentence for _, sentence in files.without_target()), *files.with_disabled_target()):
+    for refusal in files.refusals():
         raise ToolkitMisuse(f"dbt refuses this project: {refusal}. Correct the name, or enable the node.")
 
 

@@ -246,7 +246,7 @@ def copy_folder(source: Path, folder: Path) -> Path:
     """
     if not (source / "dbt_project.yml").is_file():
         raise ToolkitMisuse(
-            f"project {str(source)!r}: there is no dbt_project.yml in it; give the folder of a dbt project."
+            f"project={str(source)!r}: there is no dbt_project.yml in it; give the folder of a dbt project."
         )
     copy = folder / source.resolve().name
     if copy.exists():

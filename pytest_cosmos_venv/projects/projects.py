@@ -127,13 +127,13 @@ class CosmosProject:
         folder = self.folder / name
         return make_project(name, folder, profile=make_profile(name, folder, profile), variables=variables)
 
-    def copy(self, folder: Path | str) -> DbtProject:
+    def copy(self, project: Path | str) -> DbtProject:
         """Copy your dbt project into the folder of the test; the copy has a DuckDB profile.
 
-        :param folder: the folder of your project, relative to the root directory of the tests.
+        :param project: the folder of your project, relative to the root directory of the tests.
         :raises ToolkitMisuse: there is no ``dbt_project.yml`` in it, or the copy exists.
         """
-        return copy_project(self.root / folder, self.folder)
+        return copy_project(self.root / project, self.folder)
 
     def large(self, models: int = 5000, *, name: str = "large", files: bool = False) -> DbtProject:
         """Make a project with that many models in layers, the same each time: staging, intermediate, marts.

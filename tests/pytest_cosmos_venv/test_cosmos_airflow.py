@@ -72,6 +72,7 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             assert outcome.states == {"piers_seed": "success", "ships_run": "failed", "late_run": "upstream_failed"}
             assert "no such berth" in outcome.tasks["ships_run"].log
             assert harbor.virtualenv_dir.parent == tmp_path / "environments"
+            assert harbor.virtualenv_dir.name.startswith("environments-")
             assert not Path("/srv/dbt").exists()
 
             harbor.model("ships").succeeds()

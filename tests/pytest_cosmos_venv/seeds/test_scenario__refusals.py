@@ -34,7 +34,7 @@ def test_nothing_is_remembered_before_a_run(cosmos_seeds: CosmosSeeds) -> None:
         ({"seeds": []}, r"no CSV file in its folder seeds"),
         ({"seeds": ["no-name"]}, r"'no-name' is no name for a seed"),
         ({"project": "/nowhere"}, r"project='/nowhere': how a project of your own .* give make_dag= too"),
-        ({"project": "/nowhere", "make_dag": print}, r"project '/nowhere': there is no dbt_project.yml in it"),
+        ({"project": "/nowhere", "make_dag": print}, r"project='/nowhere': there is no dbt_project.yml in it"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(
