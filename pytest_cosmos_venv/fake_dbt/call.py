@@ -262,6 +262,8 @@ class Call(BaseCall):
 
     def _read_project(self) -> Project:
         project = self._read_nodes()
+        if project.refusals:
+            raise DbtRuntimeError(f"Compilation Error\n  {project.refusals[0]}")
         self._say_found(project)
         return project
 

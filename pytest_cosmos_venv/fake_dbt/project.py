@@ -128,13 +128,22 @@ class Project:
     :param nodes: the nodes of its files.
     :param added: the nodes that only the script knows.
     :param unread: the parts that the fake cannot read.
+    :param refusals: why dbt refuses the project, in its words.
     """
 
-    def __init__(self, name: str, nodes: list[Node], added: Iterable[Node] = (), unread: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        nodes: list[Node],
+        added: Iterable[Node] = (),
+        unread: Iterable[str] = (),
+        refusals: Iterable[str] = (),
+    ) -> None:
         self.name = name
         self.nodes = nodes
         self.added = list(added)
         self.unread = list(unread)
+        self.refusals = list(refusals)
         self.all_nodes = [*nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
@@ -316,7 +325,17 @@ def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocat
     nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
     known = {node.unique_id for node in nodes}
     added = [each for each in scripted if is_unique_id(each) and each not in known]
-    return Project(files.name, nodes, [added_node(each, _tested_by(each, nodes)) for each in added], files.unread)
+    # The target may be in a part that the fake cannot read, or added by the script. A ref() with a package may lead to
+    # another project of dbt Mesh. The fake cannot tell each disabled node: its configuration may ask for the target.
+    found = () if files.unread else files.without_target()
+    names = {word for each in added for word in each.split(".")[2:]}
+    refusals = [
+        sentence
+        for reads, sentence in found
+        if reads[1] not in names and (len(reads) == 2 or reads[0] is None)  # a source(), or a ref() without a package
+    ]
+    nodes_added = [added_node(each, _tested_by(each, nodes)) for each in added]
+    return Project(files.name, nodes, nodes_added, files.unread, refusals)
 
 
 def _tested_by(unique_id: str, nodes: Iterable[Node]) -> Iterator[str]:

@@ -119,15 +119,20 @@ class ProjectFiles:
     def refusals(self) -> Iterator[str]:
         """Yield dbt's sentence for each ``ref()`` or ``source()`` that makes dbt refuse the project.
 
-        It has no target, or its target is a disabled model, seed or snapshot. dbt only warns of tests.
+        It has no target, or its target is a disabled model, seed or snapshot.
         """
-        for unique_id, reads in self.missing:
-            if unique_id in self.entries and self.all[unique_id]["resource_type"] != "test":
-                yield f"{self._reader(unique_id)} {_target(reads)} which was not found"
+        for _, sentence in self.without_target():
+            yield sentence
         off = {name for name in self.all.keys() - self.entries.keys() if name.split(".")[0] in REFABLE}
         for unique_id, entry in self.entries.items():
             for parent in off.intersection((entry.get("depends_on") or {}).get("nodes", ())):
                 yield f"{self._reader(unique_id)} node named '{parent.split('.')[2]}' which is disabled"
+
+    def without_target(self) -> Iterator[tuple[Reads, str]]:
+        """Yield each ``ref()`` or ``source()`` without a target, with dbt's sentence. dbt only warns of tests."""
+        for unique_id, reads in self.missing:
+            if unique_id in self.entries and self.all[unique_id]["resource_type"] != "test":
+                yield reads, f"{self._reader(unique_id)} {_target(reads)} which was not found"
 
     def _reader(self, unique_id: str) -> str:
         entry = self.all[unique_id]

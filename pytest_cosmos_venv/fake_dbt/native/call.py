@@ -111,14 +111,21 @@ class NativeCall(BaseCall):
     def _work(self) -> int:
         project = self._read_nodes()
         nodes = project.work(self._invocation, with_added=self._script.names_its_selection)
-        if self._command not in ("clean", "debug"):
+        reads_project = self._command not in ("clean", "debug")
+        if is_refused := bool(reads_project and project.refusals):
+            self._console.trouble(f"[error] [DependencyNotFound (dbt1048)]: {project.refusals[0]}")
+        if reads_project:
             self._say_written("semantic_manifest.json", "ARTIFACT_TYPE_SEMANTIC_MANIFEST")
-        if self._command in NODE_COMMANDS:
+        if is_refused:
+            self._write_manifest(project)
+            if self._command in NODE_COMMANDS:
+                self._artifacts.write_native_results([], self._name, 0.0)
+        elif self._command in NODE_COMMANDS:
             self._run_nodes(project, nodes)
         else:
             self._script.pause()
             self._do_without_running(nodes)
-            if self._command not in ("clean", "debug"):
+            if reads_project:
                 self._write_manifest(project)
         if "--write-catalog" in self._invocation.options:
             self._artifacts.write_catalog()

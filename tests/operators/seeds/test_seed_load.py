@@ -111,6 +111,8 @@ def test_a_full_refresh_does_not_read_the_seed(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "warn")
     (dbt_project / "seeds" / "piers.csv").unlink()
+    (dbt_project / "models" / "staging.sql").unlink()  # dbt refuses a project whose model reads a missing seed
+    (dbt_project / "models" / "mart.sql").unlink()
     load()
     said_of_a_load = capsys.readouterr().out
     load(full_refresh=True)

@@ -69,6 +69,29 @@ def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
         file.unlink()
 
 
+def test_a_reference_to_a_missing_model_is_an_error_as_in_dbt(dbt: Any, project: Path) -> None:
+    (project / "models" / "lost.sql").write_text("select * from {{ ref('odrers') }}\n", encoding="utf-8")
+
+    done = dbt("run", "--select", "orders")
+
+    said = "Compilation Error\n  Model 'model.shop.lost' (models/lost.sql) depends on a node named 'odrers' which was"
+    assert said in done.stdout
+    assert done.returncode == 2
+    assert not (project / "target" / "run_results.json").exists()
+
+
+@pytest.mark.parametrize("target", ["ref('off')", "ref('ext')", "ref('platform', 'harbors')"])
+def test_a_reference_that_only_dbt_can_judge_is_no_error(
+    target: str, dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    """A disabled model, whose configuration may ask for the target; a node of the script; a project of dbt Mesh."""
+    (project / "models" / "off.sql").write_text("{{ config(enabled=false) }} select 1", encoding="utf-8")
+    (project / "models" / "reader.sql").write_text("{{ " + target + " }}", encoding="utf-8")
+    cosmos_fake_venv.script("run", nodes={"model.shop.ext": "success"})
+
+    assert dbt("run", "--select", "reader").returncode == 0
+
+
 def test_a_model_cannot_pass(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("run", nodes={"orders": "pass"})
 

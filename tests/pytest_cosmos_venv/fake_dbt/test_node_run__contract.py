@@ -84,6 +84,28 @@ def test_exit_code_2_is_an_error_before_anything_ran(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from {{ ref('odrers') }}",
+        "select * from {{ ref('orders', v=2) }}",
+        "select * from {{ source('raw', 'early') }}",
+    ],
+)
+def test_a_reference_without_a_target_is_an_error_in_the_same_words(
+    sql: str, real_dbt: Dbt, tmp_path: Path, fake_dbt: Dbt
+) -> None:
+    real = Dbt(real_dbt.executable, write_project(tmp_path / "refused"))
+    for dbt in (real, fake_dbt):
+        (dbt.project / "models" / "lost.sql").write_text(sql, encoding="utf-8")
+
+    expected, answer = real.run("run", "-s", "orders"), fake_dbt.run("run", "-s", "orders")
+
+    assert answer.exit_code == expected.exit_code == 2
+    assert answer.lines == expected.lines
+
+
+@pytest.mark.long
 def test_a_json_log_has_the_same_events_with_the_same_keys(real: RealRuns, fake_dbt: Dbt) -> None:
     arguments = ("--log-format", "json", "run", "-s", "orders")
 

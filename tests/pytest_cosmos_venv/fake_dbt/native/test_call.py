@@ -35,6 +35,24 @@ def test_exit_code_and_events_are_those_of_the_real_one(words: str, real_native_
     assert list(events(answer)) == list(events(expected))
 
 
+@pytest.mark.parametrize("command", ["run", "ls"])
+def test_a_reference_to_a_missing_model_is_an_error_as_in_the_real_one(
+    command: str, real_native_dbt: Dbt, fake_native_dbt: Dbt
+) -> None:
+    for dbt in (real_native_dbt, fake_native_dbt):
+        (dbt.project / "models" / "lost.sql").write_text("select * from {{ ref('odrers') }}\n", encoding="utf-8")
+    try:
+        expected, answer = (
+            dbt.run("--log-format", "json", command, "-s", "orders") for dbt in (real_native_dbt, fake_native_dbt)
+        )
+    finally:
+        (real_native_dbt.project / "models" / "lost.sql").unlink()
+
+    assert answer.exit_code == expected.exit_code == 1
+    assert list(events(answer)) == list(events(expected))
+    assert all("[error] [DependencyNotFound (dbt1048)]: " in each.stdout for each in (answer, expected))
+
+
 def events(answer: Answer) -> Iterator[tuple[str, str, set[str], set[str]]]:
     """Name, level and keys of each event."""
     for line in answer.stdout.splitlines():
