@@ -37,8 +37,10 @@ REWRITING = 0.05
 REST = 3.0
 """Seconds without work after which a task counts as waiting. A task that installs, runs dbt or can go on never rests so
 long."""
-REST_OF_MANY = 0.15
-"""Seconds: with eight tasks on few processors, a task with work to do is running or waiting for a processor."""
+PAUSE = 0.15
+"""Seconds without work after which a task has begun to wait: with work to do, it is running or waiting for a processor,
+also when eight tasks share few processors. An owner writes its PID sooner than in half a second, the grace of a sound
+task."""
 CONTENDERS = 8
 SAID = "two tasks must not install into one environment at the same moment"
 TRIES = 3
@@ -285,7 +287,7 @@ class _Watch:
         wait_until(lambda: self.look() or self.seen or len(self._held.builds) > self._begun, timeout=self._timeout)
         waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
         others = [pid for pid in waiting if pid not in self.seen]
-        watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, timeout=self._timeout)
+        watch_until_rest(others, self.look, seconds=PAUSE, with_children=False, timeout=self._timeout)
 
     def require(self, said: str, *, seen: str = "seen") -> None:
         """Fail if two installers were seen at once.
@@ -531,9 +533,11 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
     file.touch()
 
     with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
-        # The owner has truncated the file and not written yet: its PID comes as soon as the task has read the file.
+        # The owner has truncated the file and not written yet: its PID comes when the task has read the file, and has
+        # then changed it or begun to wait. On a busy machine a faulty task found the PID before it acted.
+        watch_until_rest(running.pids, lambda: was_read() or not _stays_young(file), timeout=harness.timeout)
         watch_until_rest(
-            running.pids, lambda: was_read() or not _stays_young(file) or not running.running, timeout=harness.timeout
+            running.pids, lambda: read_text(file) or not _stays_young(file), timeout=harness.timeout, seconds=PAUSE
         )
         file.write_text(str(LIVE), encoding="ascii")
         did = wait_for_outcome(harness, running, held)
