@@ -80,11 +80,13 @@ def _requirements(name: str) -> tuple[str, ...]:
             f"it is installed: cosmos_dbt_requirements = {name}: dbt-core==..."
         )
     major, minor, patch = match.groups()
+    # dbt 2 has pre-releases only: a specifier without a pre-release takes none of these.
+    first = "0" if major == "1" else "0a0"
     if patch:
         core = f"dbt-core=={name}"
     elif minor:
-        core = f"dbt-core~={name}.0"
+        core = f"dbt-core~={name}.{first}"
     else:
-        core = f"dbt-core>={major},<{int(major) + 1}"
+        core = f"dbt-core>={major}.0.{first},<{int(major) + 1}"
     # dbt 2 has its adapters inside.
     return (core, "dbt-duckdb") if major == "1" else (core,)

@@ -114,7 +114,9 @@ def _install(folder: Path, requirements: Sequence[str]) -> None:
         said += [f"{installer} says:", *lines[-_SHOWN_LINES:]]
         shutil.rmtree(folder)
         folder.mkdir()
-    raise ToolkitMisuse("\n".join([f"A real dbt cannot be installed ({' '.join(requirements)}).", *said]))
+    failure = f"A real dbt cannot be installed ({' '.join(requirements)})."
+    way_out = "cosmos_dbt_requirements in the ini file says how a release of --cosmos-dbt is installed otherwise."
+    raise ToolkitMisuse("\n".join([failure, *said, way_out]))
 
 
 def _ways(folder: Path, requirements: Sequence[str]) -> list[tuple[str, list[list[str]]]]:

@@ -14,8 +14,9 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
     ("named", "requirements"),
     [
         ("1.11", ("dbt-core~=1.11.0", "dbt-duckdb")),
-        ("1", ("dbt-core>=1,<2", "dbt-duckdb")),
-        ("2", ("dbt-core>=2,<3",)),
+        ("1", ("dbt-core>=1.0.0,<2", "dbt-duckdb")),
+        ("2", ("dbt-core>=2.0.0a0,<3",)),
+        ("2.0", ("dbt-core~=2.0.0a0",)),
         ("2.0.0a4", ("dbt-core==2.0.0a4",)),
     ],
 )
