@@ -127,12 +127,12 @@ MEASURED: Mapping[str, Measured] = {
         result="project-hash", what="2000 models, no file has changed, over a bare look at the files"
     ),
     "a-kept-answer-of-dbt-ls": Measured(
-        result="loading", what="second parse of 1,000 models with dbt ls, before the DAG is built", behind="later"
+        result="loading", what="second parse of 1,000 models with dbt ls, over parsing the JSON", behind="later"
     ),
     "an-idle-server": Measured(result="warm", what="memory of an idle server", behind=""),
     "explored": Measured(result="explore", what="0 kills", behind=""),
     "explored-with-a-kill": Measured(result="explore", what="1 kill", behind=""),
-    "selecting": Measured(result="loading", what="select `@x`", behind=""),
+    "selecting": Measured(result="loading", what="select `@x`, of Cosmos's", behind=""),
     "warm-over-bare": Measured(result="warm", what="small project, dbt run of one model, warm"),
     "warm-over-bare-of-1000": Measured(result="warm", what=f"{_LARGE}, warm"),
 }
