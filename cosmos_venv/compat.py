@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -616,15 +617,23 @@ class TaskCopier:
 
     def __init__(self, task: BaseOperator) -> None:
         self._kind = type(task)
-        # Values that the class has too are left out: they would take half of the memory of a task.
-        state = {name: value for name, value in vars(task).items() if getattr(self._kind, name, _COPIED) is not value}
+        # Values that the class has or makes too are left out: they would take half of the memory of a task.
+        state = {name: value for name, value in vars(task).items() if not self._is_of_the_class(name, value)}
         self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; so is _BaseOperator__init_kwargs
+        # Airflow compares fields of its own with these arguments. All arguments were 0.6 KB a task.
+        arguments, names = state["_BaseOperator__init_kwargs"], signature(BaseOperator.__init__).parameters.keys()
+        compared = arguments.keys() & names - {"task_id", "task_group", "dag", "doc_md"}
+        state["_BaseOperator__init_kwargs"] = {name: arguments[name] for name in compared}
         # As the constructor does, give each task its own lists, dicts and sets: a task may be changed alone.
         self._own = [(name, value.copy().copy) for name, value in state.items() if type(value) in _COPIED]
         self._shared = {name: value for name, value in state.items() if type(value) not in _COPIED}
         self._params = task.params
         # Private, seen in 3.0 to 3.4.
         self._validate = import_module("airflow.sdk.definitions._internal.node").validate_key
+
+    def _is_of_the_class(self, name: str, value: object) -> bool:
+        default = getattr(self._kind, name, _COPIED)
+        return default is value or (hasattr(default, "__get__") and not value)
 
     def copy(self, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
         """The task once more.
@@ -639,7 +648,6 @@ class TaskCopier:
         state.update(self._shared)
         for name, fresh in self._own:
             state[name] = fresh()
-        state["_BaseOperator__init_kwargs"].update(changes, task_id=label, task_group=group)
         task_id = group.child_id(label)  # type: ignore[no-untyped-call]
         state.update(changes, task_id=task_id, params=shallow_copy(self._params), task_group=None)
         self._validate(task_id)

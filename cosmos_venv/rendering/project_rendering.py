@@ -26,7 +26,7 @@ from cosmos_venv.compat import (
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.project.gc_pause import no_collection
+from cosmos_venv.project.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, ProjectInDag, is_put_in_order
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 _Key = tuple[Path, str]
+_MANY_NODES = 2000  # with more nodes it pays to give the memory of the manifest's text back
 
 
 class RenderedProject:
@@ -165,6 +166,8 @@ class _Rendering(ProjectInDag):
             return plan
         with self._time_to_build():
             self.graph.load()
+        if len(self.graph.nodes) > _MANY_NODES:
+            give_back()
         plan = self._plan()
         if (key := self._key()) is not None:
             others[key] = self.graph, plan
