@@ -617,7 +617,8 @@ class TaskCopier:
 
     def __init__(self, task: BaseOperator) -> None:
         self._kind = type(task)
-        # Values that the class has or makes too are left out: they would take half of the memory of a task.
+        # Values that the class has are left out, and empty values that it makes when they are read: together they would
+        # take half of the memory of a task.
         state = {name: value for name, value in vars(task).items() if not self._is_of_the_class(name, value)}
         self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; so is _BaseOperator__init_kwargs
         # Airflow compares fields of its own with these arguments. All arguments were 0.6 KB a task.
@@ -633,7 +634,7 @@ class TaskCopier:
 
     def _is_of_the_class(self, name: str, value: object) -> bool:
         default = getattr(self._kind, name, _COPIED)
-        return default is value or (hasattr(default, "__get__") and not value)
+        return default is value or (getattr(default, "makes_empty", False) and not value)
 
     def copy(self, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
         """The task once more.

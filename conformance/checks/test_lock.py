@@ -39,8 +39,7 @@ REST = 3.0
 long."""
 PAUSE = 0.15
 """Seconds without work after which a task has begun to wait: with work to do, it is running or waiting for a processor,
-also when eight tasks share few processors. An owner writes its PID sooner than in half a second, the grace of a sound
-task."""
+also when eight tasks share few processors."""
 CONTENDERS = 8
 SAID = "two tasks must not install into one environment at the same moment"
 TRIES = 3
@@ -537,7 +536,7 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
         # then changed it or begun to wait. On a busy machine a faulty task found the PID before it acted.
         watch_until_rest(running.pids, lambda: was_read() or not _stays_young(file), timeout=harness.timeout)
         watch_until_rest(
-            running.pids, lambda: read_text(file) or not _stays_young(file), timeout=harness.timeout, seconds=PAUSE
+            running.pids, lambda: _stays_young(file) and read_text(file), timeout=harness.timeout, seconds=PAUSE
         )
         file.write_text(str(LIVE), encoding="ascii")
         did = wait_for_outcome(harness, running, held)

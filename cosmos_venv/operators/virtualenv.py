@@ -140,17 +140,16 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         kept_directory(virtualenv_dir, is_temporary=False)  # only for its errors: a wrong path fails the parse
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
-        kept = {
-            "py_requirements": list(arguments.py_requirements),
-            "pip_install_options": list(arguments.pip_install_options),
-            "py_system_site_packages": py_system_site_packages,
+        self.__dict__.update(
+            py_requirements=list(arguments.py_requirements),
+            pip_install_options=list(arguments.pip_install_options),
+            py_system_site_packages=py_system_site_packages,
             # Airflow renders templates in texts, not in Paths.
-            "virtualenv_dir": None if virtualenv_dir is None else str(virtualenv_dir),
-            "is_virtualenv_dir_temporary": is_virtualenv_dir_temporary,
-            "py_executable": py_executable,
-            "adbc_drivers": None if arguments.adbc_drivers is None else list(arguments.adbc_drivers),
-        }
-        self._store(kept)
+            virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),
+            is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
+            py_executable=py_executable,
+            adbc_drivers=None if arguments.adbc_drivers is None else list(arguments.adbc_drivers),
+        )
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
 

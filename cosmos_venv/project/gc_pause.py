@@ -1,4 +1,4 @@
-"""The garbage collector, paused while a DAG is built, and memory given back to the system."""
+"""The garbage collector, paused while a DAG is built."""
 
 from __future__ import annotations
 
@@ -26,19 +26,6 @@ def no_collection() -> Iterator[None]:
     finally:
         _count_as_old()
         gc.enable()
-
-
-def give_back() -> None:
-    """Give memory that nothing uses any more back to the system.
-
-    The C library keeps freed blocks of up to 32 MiB: of 71 MB resident after a manifest of 31 MB was read, 33 MB were
-    free.
-    """
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-    if trim is not None:
-        trim(0)
 
 
 def _count_as_old() -> None:

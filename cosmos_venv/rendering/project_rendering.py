@@ -26,7 +26,7 @@ from cosmos_venv.compat import (
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.project.gc_pause import give_back, no_collection
+from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, ProjectInDag, is_put_in_order
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 _Key = tuple[Path, str]
-_MANY_NODES = 2000  # with more nodes it pays to give the memory of the manifest's text back
+_MANY_NODES = 1000  # with more nodes it pays to give the memory of the manifest's text back
 
 
 class RenderedProject:
@@ -167,7 +167,7 @@ class _Rendering(ProjectInDag):
         with self._time_to_build():
             self.graph.load()
         if len(self.graph.nodes) > _MANY_NODES:
-            give_back()
+            _give_memory_back()
         plan = self._plan()
         if (key := self._key()) is not None:
             others[key] = self.graph, plan
@@ -264,3 +264,16 @@ class RenderedGroup(RenderedProject, TaskGroup):
     def get_leaves(self) -> Generator[BaseOperator, None, None]:
         """The tasks of the group that come before no other task of the group."""
         yield from self._part.last if self._part and is_put_in_order() else super().get_leaves()
+
+
+def _give_memory_back() -> None:
+    """Give freed memory back to the system.
+
+    The C library keeps freed blocks of up to 32 MiB: of 71 MB resident after a manifest of 31 MB was read, 33 MB were
+    free.
+    """
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)

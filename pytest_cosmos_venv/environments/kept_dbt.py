@@ -115,7 +115,7 @@ def _install(folder: Path, requirements: Sequence[str]) -> None:
         shutil.rmtree(folder)
         folder.mkdir()
     failure = f"A real dbt cannot be installed ({' '.join(requirements)})."
-    way_out = "cosmos_dbt_requirements in the ini file says how a release of --cosmos-dbt is installed otherwise."
+    way_out = "To install others for a release of --cosmos-dbt, set cosmos_dbt_requirements in the ini file."
     raise ToolkitMisuse("\n".join([failure, *said, way_out]))
 
 

@@ -84,7 +84,9 @@ class BaseCall(ABC):
         """Print that the call was interrupted, and return the exit code."""
 
     def _read_nodes(self) -> Project:
-        project = self._recorded or read_project(self._folder, self._script.nodes, self._invocation)
+        project = self._recorded or read_project(
+            self._folder, self._script.nodes, self._invocation, next(iter(self._adapters_of_profiles()), "")
+        )
         self._script.record_unread(project.unread)
         project.check_script(self._script, self._artifacts.status_refusal)
         return project

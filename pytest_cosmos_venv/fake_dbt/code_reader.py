@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from .configs import merged_config
 
+_RAW = re.compile(r"{%[-+]?\s*raw\s*-?%}.*?{%-?\s*endraw\s*[-+]?%}", re.DOTALL)
 _OPEN = re.compile(r"\{[{%#]")
 _CLOSE = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _CALLED = re.compile(r"(?<![\w.'\"])((?:\w+\.)?\w+)\s*\(")
@@ -252,11 +253,11 @@ def _parts_of(text: str) -> list[_Part]:
 
 
 def tags_of(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each tag of Jinja except comments: its opening, its content, and the whole tag.
+    """Yield each tag of Jinja except comments and raw blocks: its opening, its content, and the whole tag.
 
     :param text: the text.
     """
-    position = 0
+    text, position = _RAW.sub("", text), 0
     while found := _OPEN.search(text, position):
         close = _CLOSE[found[0]]
         end = text.find(close, found.end()) if found[0] == "{#" else _end_of(text, found.end(), close)

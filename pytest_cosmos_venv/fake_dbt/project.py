@@ -306,12 +306,15 @@ class Project:
         return reached
 
 
-def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> Project:
+def read_project(
+    folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None, adapter: str = ""
+) -> Project:
     """Return the project in a folder.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param scripted: unique ids and names of the script's nodes. A unique id that no file defines is added as a node.
     :param invocation: the command line, for its variables and its target; None: defaults.
+    :param adapter: the ``type`` of the profile, which is ``target.type``.
     """
     variables: dict[str, Any] = {}
     target = "dev"
@@ -319,20 +322,21 @@ def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocat
         target = setting(invocation, "--target", "-t", default=target)
         given = load_yaml(setting(invocation, "--vars", default="{}"))
         variables = given if isinstance(given, dict) else variables
-    files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
+    files = ProjectFiles(folder, variables, {"name": target, "target_name": target, "type": adapter})
     # dbt lists no analyses by default.
     entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
     nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
     known = {node.unique_id for node in nodes}
     added = [each for each in scripted if is_unique_id(each) and each not in known]
-    # The target may be in a part that the fake cannot read, or added by the script. A ref() with a package may lead to
-    # another project of dbt Mesh. The fake cannot tell each disabled node: its configuration may ask for the target.
-    found = () if files.unread else files.without_target()
+    # dbt may find what the fake does not: in a file that only dbt can read, among the nodes of the script, or, for a
+    # ref() with a package, in another project of dbt Mesh. It ignores a reader that .dbtignore names. Nodes that only
+    # look disabled here are not judged.
+    is_whole = not files.unread and not (folder / ".dbtignore").exists()
     names = {word for each in added for word in each.split(".")[2:]}
     refusals = [
         sentence
-        for reads, sentence in found
-        if reads[1] not in names and (len(reads) == 2 or reads[0] is None)  # a source(), or a ref() without a package
+        for (home, name, *version), sentence in (files.without_target() if is_whole else ())
+        if name not in names and (home is None or not version)  # of a source() the home is the source's name
     ]
     nodes_added = [added_node(each, _tested_by(each, nodes)) for each in added]
     return Project(files.name, nodes, nodes_added, files.unread, refusals)

@@ -45,6 +45,7 @@ _FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 _YAML = (".yml", ".yaml")
 _SECTIONS = ("models", "seeds", "snapshots", "data_tests", "tests", "sources", "exposures", "unit_tests")
 _UNREAD_SECTIONS = ("metrics", "semantic_models", "saved_queries")
+_OLD_PATHS = ("data-paths", "source-paths")
 _SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+).*?%}(.*?){%-?\s*endsnapshot\s*-?%}", re.DOTALL)
 _MACRO = re.compile(r"{%-?\s*macro\s+(\w+).*?{%-?\s*endmacro\s*-?%}", re.DOTALL)
 _NO_ARGUMENTS = (*OF_TESTS, "arguments", "column_name", "config", "description", "name", "test_name")
@@ -107,6 +108,7 @@ class ProjectFiles:
         for package in self._packages:
             self._read_macros(package)
             self.unread += [f"functions of {package.name}"] * (package.folder / "functions").is_dir()
+            self.unread += [f"{each} of {package.name}" for each in _OLD_PATHS if each in package.settings]
         described = [(package, self._described(package)) for package in self._packages]
         for package, found in described:
             self._read_nodes(package, found)

@@ -14,6 +14,7 @@ import pytest
 from cosmos_venv.compat import DAG, AirflowException, BaseOperator
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CommandKilled, CosmosValueError
+from cosmos_venv.managed.resolve import VirtualenvArguments
 from cosmos_venv.operators import airflow_async, domain_ready, local, run_summary, virtualenv, watcher
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
@@ -409,3 +410,31 @@ def test_each_argument_of_other_operators_is_ignored_with_one_warning_a_dag(
     ]
     with pytest.raises(CosmosValueError, match="DbtTestLocalOperator takes no argument 'full_refrsh'"):
         make("Local", "Test", full_refrsh=True)
+
+
+class OfAUser(virtualenv.DbtRunVirtualenvOperator):
+    """Has attributes of the names of parameters, and hands one on."""
+
+    env: dict[str, Any] = {}  # noqa: RUF012 - such a class is what the test is about
+    py_executable = "/usr/bin/python3.12"
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(py_executable=self.py_executable, **arguments)
+
+
+@pytest.mark.parametrize("cls", [virtualenv.DbtRunVirtualenvOperator, OfAUser])
+def test_each_task_has_its_own_empty_dicts_and_lists(cls: Any, dbt_project: Path) -> None:
+    one, another = (cls(**operator_arguments(dbt_project)) for _ in range(2))
+
+    one.env["TOKEN"] = "of one task"
+    one.interceptors.append(print)
+
+    assert (one.env, one.interceptors) == ({"TOKEN": "of one task"}, [print])
+    assert (another.env, another.interceptors) == ({}, [])
+
+
+def test_the_environment_is_what_a_class_of_a_user_hands_on(dbt_project: Path) -> None:
+    """The value is an attribute of the class too, and the environment was made of another Python."""
+    task = OfAUser(**operator_arguments(dbt_project))
+
+    assert VirtualenvArguments.of(vars(task)).py_executable == "/usr/bin/python3.12"

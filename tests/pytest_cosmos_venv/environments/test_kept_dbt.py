@@ -55,7 +55,7 @@ def test_a_cache_that_was_moved_is_filled_anew(shared: SharedFolders, tmp_path: 
 
 @pytest.mark.long
 def test_what_cannot_be_installed_is_told_by_both_and_leaves_nothing(shared: SharedFolders) -> None:
-    said = r"(?s)cannot be installed \(dbt-atlantis\)\.\nuv says:.*\npip says:.*\ncosmos_dbt_requirements in the ini"
+    said = r"(?s)cannot be installed \(dbt-atlantis\)\.\nuv says:.*\npip says:.*set cosmos_dbt_requirements in the ini"
     with pytest.raises(ToolkitMisuse, match=said):
         kept_dbt(shared, ["dbt-atlantis"])
 

@@ -80,13 +80,22 @@ def test_a_reference_to_a_missing_model_is_an_error_as_in_dbt(dbt: Any, project:
     assert not (project / "target" / "run_results.json").exists()
 
 
-@pytest.mark.parametrize("target", ["ref('off')", "ref('ext')", "ref('platform', 'harbors')"])
-def test_a_reference_that_only_dbt_can_judge_is_no_error(
-    target: str, dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "{{ ref('off') }}",  # a disabled model, whose configuration may depend on what only dbt knows
+        "{{ ref('ext') }}",  # a node of the script
+        "{{ ref('platform', 'harbors') }}",  # a node of a project of dbt Mesh
+        "{% if target.type != 'duckdb' %}{{ ref('gone') }}{% endif %}",
+        "{{ config(enabled=target.type == 'duckdb') }}{% raw %}{{ ref('gone') }}{% endraw %}",
+    ],
+)
+def test_a_reference_that_dbt_does_not_refuse_is_no_error(
+    sql: str, dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
-    """A disabled model, whose configuration may ask for the target; a node of the script; a project of dbt Mesh."""
     (project / "models" / "off.sql").write_text("{{ config(enabled=false) }} select 1", encoding="utf-8")
-    (project / "models" / "reader.sql").write_text("{{ " + target + " }}", encoding="utf-8")
+    (project / "models" / "reader.sql").write_text(sql, encoding="utf-8")
+    (project / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}\n", encoding="utf-8")
     cosmos_fake_venv.script("run", nodes={"model.shop.ext": "success"})
 
     assert dbt("run", "--select", "reader").returncode == 0
