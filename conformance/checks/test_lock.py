@@ -284,8 +284,7 @@ class _Watch:
     def until_others_rest(self) -> None:
         """Wait until one task installs, and the other tasks rest or have ended."""
         wait_until(lambda: self.look() or self.seen or len(self._held.builds) > self._begun, timeout=self._timeout)
-        waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
-        others = [pid for pid in waiting if pid not in self.seen]
+        others = [*{self._running.pids[at] for at in self._running.running} - self.seen]
         watch_until_rest(others, self.look, seconds=PAUSE, with_children=False, timeout=self._timeout)
 
     def require(self, said: str, *, seen: str = "seen") -> None:
@@ -528,7 +527,7 @@ def test_a_pid_that_is_written_over_a_stale_one_keeps_the_lock(harness: Harness,
 @requirement("LOCK-021")
 def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Harness, held: Sdist) -> None:
     harness.virtualenv_dir.mkdir()
-    file = harness.virtualenv_dir / "cosmos_virtualenv.lock"
+    file = harness.virtualenv_dir / LOCK_FILE
     file.touch()
 
     with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
