@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -609,6 +610,15 @@ def can_be_copied(task: BaseOperator) -> bool:
     return not setup.active
 
 
+@cache
+def _arguments_of_airflow() -> frozenset[str]:
+    """Airflow's own arguments of a task, without the arguments that differ between copies.
+
+    Cached: a DAG may have a copier for each task, and reading the signature takes 0.1 ms.
+    """
+    return frozenset(signature(BaseOperator.__init__).parameters) - {"task_id", "task_group", "dag", "doc_md"}
+
+
 class TaskCopier:
     """Makes copies of a task, under other ids, in the same DAG. No constructor runs, and no edge comes along.
 
@@ -621,9 +631,9 @@ class TaskCopier:
         # take half of the memory of a task.
         state = {name: value for name, value in vars(task).items() if not self._is_of_the_class(name, value)}
         self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; so is _BaseOperator__init_kwargs
-        # Airflow compares fields of its own with these arguments. All arguments were 0.6 KB a task.
-        arguments, names = state["_BaseOperator__init_kwargs"], signature(BaseOperator.__init__).parameters.keys()
-        compared = arguments.keys() & names - {"task_id", "task_group", "dag", "doc_md"}
+        # Airflow compares fields of its own with these arguments. All arguments were 0.4 KB a task.
+        arguments = state["_BaseOperator__init_kwargs"]
+        compared = arguments.keys() & _arguments_of_airflow()
         state["_BaseOperator__init_kwargs"] = {name: arguments[name] for name in compared}
         # As the constructor does, give each task its own lists, dicts and sets: a task may be changed alone.
         self._own = [(name, value.copy().copy) for name, value in state.items() if type(value) in _COPIED]
