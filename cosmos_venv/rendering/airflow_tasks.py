@@ -26,7 +26,6 @@ from cosmos_venv.compat import (
     DAG,
     TASKS_START_AS_TRIGGERS,
     BaseOperator,
-    EmptyOperator,
     TaskCopier,
     TaskGroup,
     can_be_copied,
@@ -262,6 +261,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     default_args = maker.default_args
     arguments = {**_defaults(task, maker), **task.arguments}
     if task.is_placeholder:
+        from cosmos_venv.compat import EmptyOperator  # a worker's task is hardly ever a placeholder
+
         docs = _document(task, arguments, default_args)
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
