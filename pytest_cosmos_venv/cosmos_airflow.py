@@ -300,6 +300,11 @@ class LoadedDag:
         return dag_shape(self.dag, fields=fields)
 
     @property
+    def tasks(self) -> list[Any]:
+        """Airflow's tasks of the DAG."""
+        return list(self.dag.tasks)
+
+    @property
     def calls(self) -> list[DbtCall]:
         """The calls of the fake dbt so far, including calls from loading the file."""
         return self._fake().calls

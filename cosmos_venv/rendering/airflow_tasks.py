@@ -143,6 +143,8 @@ def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
     """
     leaves: dict[int, set[str]] = {}
     for before, after in edges:
+        if before is after:
+            continue
         are_groups = isinstance(before, TaskGroup), isinstance(after, TaskGroup)
         if are_groups[0]:
             (before.downstream_group_ids if are_groups[1] else before.downstream_task_ids).add(after.node_id)
@@ -185,21 +187,22 @@ def make_tasks(
             _put_last(tasks[task.task_id], dag)
     made: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     outer = plan.outer
-    inner_edges, outer_edges, converted = [], set(), []
-    for before, after in plan.edges:
-        pair = outer[before], outer[after]
+    inner_edges, converted = [], set()
+    for edge in plan.edges:
+        before, after = edge
         if before in tasks and after in tasks:
-            inner_edges.append((tasks[before], tasks[after]))
-            outer_edges.add(pair)
+            inner_edges.append(edge)
         else:  # edges within a group are drawn first: only then are its first and last tasks known
-            converted.append((pair[0] != pair[1], *(pair if pair[0] != pair[1] else (before, after))))
-    draw(inner_edges)
-    draw_outer((made[before], made[after]) for before, after in sorted(outer_edges) if before != after)
+            pair = outer[before], outer[after]
+            converted.add((True, *pair) if pair[0] != pair[1] else (False, before, after))
+    # Of each edge only its ids are kept: tuples of tasks and groups took a twentieth of the memory of 10,000 tasks.
+    draw((tasks[before], tasks[after]) for before, after in inner_edges)
+    draw_outer((made[outer[before]], made[outer[after]]) for before, after in inner_edges)
     for planned in plan.conversions:
         if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
             made[planned.key] = result
     # By Airflow's >>: a converter may have made a group, whose first and last tasks only Airflow knows.
-    for _, before, after in sorted({*converted}):
+    for _, before, after in sorted(converted):
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
     if not SETUPS.isdisjoint(tasks):

@@ -387,10 +387,12 @@ class ProjectFiles:
         self._readings[unique_id] = (reading, package.name)
 
     def _add_source(self, package: _Package, described: Described, table: dict[str, Any]) -> None:
+        rendered = package.scope.rendered
         source = described.properties
-        name = source["name"]
-        unique_id = f"source.{package.name}.{name}.{table['name']}"
-        fqn = [package.name, *described.folders, name, table["name"]]
+        name, table_name = rendered(source["name"]), rendered(table["name"])
+        self.unread += [f"the name {each} in {described.file}" for each in (name, table_name) if "{{" in each]
+        unique_id = f"source.{package.name}.{name}.{table_name}"
+        fqn = [package.name, *described.folders, name, table_name]
         said = [_config(package, source), _config(package, table)]
         config: dict[str, Any] = {"enabled": True, "event_time": None}
         for nearer in (*self._of_folders(package, "sources", fqn), *said):
@@ -405,13 +407,13 @@ class ProjectFiles:
             given = [each[key] for each in (*said, source, table) if each.get(key)]
             config[key] = given[-1] if given else None
         self.all[unique_id] = {
-            **_identity(package, "source", table["name"], unique_id, described.file),
+            **_identity(package, "source", table_name, unique_id, described.file),
             "path": described.file,
             "fqn": fqn,
             "source_name": name,
-            "database": source.get("database") or self._target["database"],
-            "schema": package.scope.rendered(source.get("schema") or name),
-            "identifier": table.get("identifier") or table["name"],
+            "database": rendered(source.get("database")) or self._target["database"],
+            "schema": rendered(source.get("schema") or name),
+            "identifier": rendered(table.get("identifier")) or table_name,
             **{key: config[key] for key in ("freshness", "loaded_at_field", "loaded_at_query")},
             "config": config,
             "tags": config["tags"],
@@ -423,10 +425,10 @@ class ProjectFiles:
             "patch_path": None,
         }
         self.all[unique_id]["relation_name"] = _relation(self.all[unique_id], "identifier")
-        self._named[package.name, name, f"source {table['name']}"] = unique_id
+        self._named[package.name, name, f"source {table_name}"] = unique_id
         tested = _Tested(
-            label=f"{name}_{table['name']}",
-            reference=f"source('{name}', '{table['name']}')",
+            label=f"{name}_{table_name}",
+            reference=f"source('{name}', '{table_name}')",
             entry=None,
         )
         self._add_tests(package, described, tested, table, own_tags)

@@ -288,7 +288,15 @@ class SeedScenario(SeedEdits):
     def _build(self, dag_id: str, full_refresh: bool | str = False) -> Any:
         self._operator_args = {**self._dbt.operator_args, **({"full_refresh": full_refresh} if full_refresh else {})}
         if self._make_dag is not None:
-            return self._make_dag(self)
+            made = self._make_dag(self)
+            projects = {Path(given) for task in made.tasks if (given := getattr(task, "project_dir", None))}
+            if projects and self.project.path not in projects:
+                raise ToolkitMisuse(
+                    f"make_dag returned a DAG of {', '.join(map(str, projects))}, but the scenario changes the seeds "
+                    f"of {self.project.path}. Use project.path, operator_args and dbt_executable of the scenario. "
+                    "A DAG of cosmos_airflow.load runs a fake dbt of its own, whose calls the scenario does not see."
+                )
+            return made
         return ScenarioDagFile(
             implementation=self.implementation,
             setup=self.setup,

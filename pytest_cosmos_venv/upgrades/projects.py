@@ -85,7 +85,9 @@ class ProjectFile(pytest.File):
         """
         with (
             throwaway_folder("cosmos-dbt-") as scratch,
-            closing(CosmosDuckDB(self._folders, scratch, release)) as warehouses,
+            closing(
+                CosmosDuckDB(self._folders, folder=scratch, root=self.config.rootpath, release=release)
+            ) as warehouses,
         ):
             yield warehouses(self.path.parent)
 

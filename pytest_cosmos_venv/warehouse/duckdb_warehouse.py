@@ -76,6 +76,7 @@ class DuckDBWarehouse:
     :param dbt: the environment in which dbt is installed.
     :param place: the folder with profile and target folder, whose content outlives the test.
     :param folder: the test's own folder, in which the file lies.
+    :param root: the root directory of the tests.
     :param runs: the commands of dbt that the test has asked for, in order.
     """
 
@@ -83,6 +84,7 @@ class DuckDBWarehouse:
     dbt: KeptDbt
     place: Path
     folder: Path
+    root: Path
     runs: list[DbtResult] = field(default_factory=list)
 
     @property
@@ -111,7 +113,7 @@ class DuckDBWarehouse:
 
         :param name: a source, ``raw.ships``; or a model, seed or snapshot, which ``build`` must then not select.
         :param content: rows, each a mapping of column -> value; or a CSV, Parquet or JSON file. A path is relative to
-            the current directory.
+            the root directory of the tests.
         :raises ToolkitMisuse: the project has no such source or node, or the content cannot be made a table.
         """
         relation = self._relation(name)
@@ -119,6 +121,8 @@ class DuckDBWarehouse:
             attached = sorted({*self._parsed.get("attached", ()), relation.database})
             self._write_parsed({**self._parsed, "attached": attached})
             self.write_profile()
+        if isinstance(content, (str, Path)):
+            content = self.root / content
         self._ask(statements_for(relation, content, name=name), replaced=relation)
 
     def build(
@@ -408,18 +412,19 @@ def _time_of(file: Path) -> int | None:
         return None
 
 
-def open_warehouse(project: ProjectSettings, dbt: KeptDbt, *, place: Path, folder: Path) -> DuckDBWarehouse:
+def open_warehouse(project: ProjectSettings, dbt: KeptDbt, *, place: Path, folder: Path, root: Path) -> DuckDBWarehouse:
     """Return the empty warehouse of a test, in a place of the cache that earlier tests have used.
 
     :param project: the project and its settings.
     :param dbt: the environment in which dbt is installed.
     :param place: the folder whose content outlives the test; no other test uses it at the same time.
     :param folder: the test's own folder; made when missing.
+    :param root: the root directory of the tests.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data = place / _DATA
     data.unlink(missing_ok=True)
     data.symlink_to(folder.resolve(), target_is_directory=True)
-    warehouse = DuckDBWarehouse(project=project, dbt=dbt, place=place, folder=folder)
+    warehouse = DuckDBWarehouse(project=project, dbt=dbt, place=place, folder=folder, root=root)
     warehouse.write_profile()
     return warehouse

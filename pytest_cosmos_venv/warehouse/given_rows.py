@@ -58,7 +58,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def statements_for(relation: Relation, content: Path | str | Sequence[Row], *, name: str) -> list[tuple[str, Any]]:
+def statements_for(relation: Relation, content: Path | Sequence[Row], *, name: str) -> list[tuple[str, Any]]:
     """Return the statements that make a table with some content, each with its rows of parameters or None.
 
     :param relation: the table. An existing view or table of this name is replaced.
@@ -69,8 +69,8 @@ def statements_for(relation: Relation, content: Path | str | Sequence[Row], *, n
     """
     place = f"{quoted(relation.database)}.{quoted(relation.schema)}"
     prepared: list[tuple[str, Any]] = [(f"create schema if not exists {place}", None)]
-    if isinstance(content, (str, Path)):
-        return [*prepared, *_of_file(relation, Path(content), name)]
+    if isinstance(content, Path):
+        return [*prepared, *_of_file(relation, content, name)]
     return [*prepared, *_of_rows(relation, content, name)]
 
 

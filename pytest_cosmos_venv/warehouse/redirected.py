@@ -15,22 +15,22 @@ _SUBPROCESS = "subprocess"
 
 
 @contextmanager
-def redirected(work: Any, warehouse: DuckDBWarehouse, *, virtualenv_dir: Path) -> Iterator[None]:
+def redirected(work: Any, warehouse: DuckDBWarehouse, *, folder: Path) -> Iterator[None]:
     """Make the dbt tasks of a DAG, or one dbt operator, use a warehouse within the block.
 
     The tasks get the warehouse's profile and dbt in place of their own. A task that makes a virtual environment
     installs the warehouse's requirements instead of its dbt packages.
 
-    :param work: the DAG or the operator; it is changed, and restored at the end of the block.
+    :param work: the DAG, loaded or not, or the operator; it is changed, and restored at the end of the block.
     :param warehouse: the warehouse.
-    :param virtualenv_dir: the folder in which virtual environments are made and kept.
+    :param folder: the folder in which virtual environments are made and kept, in one folder for each implementation.
     :raises ToolkitMisuse: the DAG has no dbt task.
     """
     tasks = [task for task in getattr(work, "tasks", [work]) if getattr(task, "profile_config", None) is not None]
     if not tasks:
-        raise ToolkitMisuse(
-            f"{work!r} has no task that runs dbt: there is nothing to lead to DuckDB. Of a loaded DAG, pass dag.dag."
-        )
+        raise ToolkitMisuse(f"{work!r} has no task that runs dbt: there is nothing to lead to DuckDB.")
+    virtualenv_dir = folder / type(tasks[0].profile_config).__module__.partition(".")[0]
+    folder.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes only the last folder of the path
     before: list[tuple[Any, str, Any]] = []
     try:
         for task in tasks:

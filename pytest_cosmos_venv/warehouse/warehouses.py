@@ -31,12 +31,14 @@ class CosmosDuckDB:
 
     :param folders: the folders of the cache.
     :param folder: the folder of the test.
+    :param root: the root directory of the tests.
     :param release: the release of dbt.
     """
 
-    def __init__(self, folders: SharedFolders, folder: Path, release: DbtRelease) -> None:
+    def __init__(self, folders: SharedFolders, *, folder: Path, root: Path, release: DbtRelease) -> None:
         self._folders = folders
         self._folder = folder
+        self._root = root
         self._release = release
         self._stack = ExitStack()
         self.made: list[DuckDBWarehouse] = []
@@ -63,7 +65,7 @@ class CosmosDuckDB:
         dbt writes nothing into the project: target folder and log are in the cache. The first call installs dbt into an
         environment, which is kept in the cache.
 
-        :param project: the folder with ``dbt_project.yml``; relative to the current directory.
+        :param project: the folder with ``dbt_project.yml``; relative to the root directory of the tests.
         :param sources: source -> content, as for ``give``: ``{"raw.ships": [{"id": 1}]}`` or a file.
         :param target: the name of the target, which the project sees as ``target.name``.
         :param schema: the schema of relations, unless a model says otherwise.
@@ -79,7 +81,7 @@ class CosmosDuckDB:
                 f"settings: {', '.join(wrong)} cannot be set there. Use the parameters of cosmos_duckdb."
             )
         seen = ProjectSettings(
-            path=_project(project),
+            path=_project(project, self._root),
             target=target,
             schema=schema,
             threads=threads,
@@ -90,7 +92,7 @@ class CosmosDuckDB:
         dbt = kept_release(self._folders, self._release)
         place = self._stack.enter_context(self._folders.free_place(_DUCKDB, f"{dbt.path.name}-{seen.key}"))
         folder = self._folder / f"{_DUCKDB}-{len(self.made) + 1}"
-        warehouse = open_warehouse(seen, dbt, place=place, folder=folder)
+        warehouse = open_warehouse(seen, dbt, place=place, folder=folder, root=self._root)
         self.made.append(warehouse)
         for name, content in (sources or {}).items():
             warehouse.give(name, content)
@@ -103,13 +105,12 @@ class CosmosDuckDB:
         virtual environment makes a real one, with the warehouse's dbt and DuckDB in place of its own adapter. Its
         folder is in the cache, so later runs reuse it.
 
-        :param work: the DAG or the operator.
+        :param work: the DAG, as Airflow or ``cosmos_airflow.load`` made it, or the operator.
         :param warehouse: a warehouse that this fixture has made.
         :raises ToolkitMisuse: the DAG has no dbt task.
         """
-        kept = self._folders.root / f"virtualenvs-{warehouse.dbt.path.name}" / type(work).__module__.partition(".")[0]
-        kept.parent.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes only the last folder of the path
-        self._stack.enter_context(redirected(work, warehouse, virtualenv_dir=kept))
+        kept = self._folders.root / f"virtualenvs-{warehouse.dbt.path.name}"
+        self._stack.enter_context(redirected(work, warehouse, folder=kept))
         return work
 
     def close(self) -> None:
@@ -117,8 +118,8 @@ class CosmosDuckDB:
         self._stack.close()
 
 
-def _project(path: Path | str) -> Path:
-    folder = Path(path).expanduser().resolve()
+def _project(path: Path | str, root: Path) -> Path:
+    folder = (root / Path(path).expanduser()).resolve()
     if not (folder / "dbt_project.yml").is_file():
         raise ToolkitMisuse(f"{str(path)!r} is no dbt project: there is no {folder / 'dbt_project.yml'}.")
     return folder

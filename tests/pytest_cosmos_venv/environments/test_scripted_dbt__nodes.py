@@ -88,6 +88,7 @@ def test_a_reference_to_a_missing_model_is_an_error_as_in_dbt(dbt: Any, project:
         "{{ ref('platform', 'harbors') }}",  # a node of a project of dbt Mesh
         "{% if target.type != 'duckdb' %}{{ ref('gone') }}{% endif %}",
         "{{ config(enabled=target.type == 'duckdb') }}{% raw %}{{ ref('gone') }}{% endraw %}",
+        "{{ source('raw_dev', 'ships') }}",  # the name of a source may be Jinja
     ],
 )
 def test_a_reference_that_dbt_does_not_refuse_is_no_error(
@@ -95,6 +96,8 @@ def test_a_reference_that_dbt_does_not_refuse_is_no_error(
 ) -> None:
     (project / "models" / "off.sql").write_text("{{ config(enabled=false) }} select 1", encoding="utf-8")
     (project / "models" / "reader.sql").write_text(sql, encoding="utf-8")
+    source = '{name: "raw_{{ target.name }}", tables: [{name: ships}]}'
+    (project / "models" / "raw.yml").write_text(f"sources: [{source}]\n", encoding="utf-8")
     (project / "profiles.yml").write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}\n", encoding="utf-8")
     cosmos_fake_venv.script("run", nodes={"model.shop.ext": "success"})
 

@@ -45,6 +45,14 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     assert cosmos_seeds().project.seeds == ("piers",)
 
 
+def test_a_dag_of_another_project_is_refused(cosmos_seeds: CosmosSeeds) -> None:
+    other = cosmos_seeds()
+    harbor = cosmos_seeds(project=other.project.path, make_dag=lambda _: other.build().dag)
+
+    with pytest.raises(ToolkitMisuse, match=rf"make_dag returned a DAG of {other.project.path}, but the scenario"):
+        harbor.run()
+
+
 def test_names_that_are_not_there_are_refused(cosmos_seeds: CosmosSeeds) -> None:
     harbor = cosmos_seeds(model=None)
 

@@ -48,7 +48,10 @@ def test_whole_and_other_numbers_are_one_type() -> None:
     ("content", "words"),
     [
         ([{"v": 1}, {"v": "a"}], r"raw\.ships: column v has values of several types \(BIGINT, VARCHAR\)"),
-        ("ships.xlsx", r"raw\.ships='ships.xlsx': give rows, or a file that ends in \.csv, \.json, \.parquet, \.tsv"),
+        (
+            Path("ships.xlsx"),
+            r"raw\.ships='ships.xlsx': give rows, or a file that ends in \.csv, \.json, \.parquet, \.tsv",
+        ),
         (Path("missing.csv"), r"raw\.ships='missing.csv': there is no such file"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,41 @@ def test_one_operator_fails_as_dbt_fails(
     assert built.state == "success"
     assert tested.state == "failed"
     assert "not_null_arrivals_ship" in tested.log
+
+
+DAG_FILE = """
+from datetime import datetime
+from cosmos_venv import DbtDag, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping as Mapping
+
+fleet = DbtDag(
+    dag_id="fleet",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    project_config=ProjectConfig({folder!r}, manifest_path={manifest!r}),
+    profile_config=ProfileConfig("production", "prod", profile_mapping=Mapping("warehouse", {{"schema": "public"}})),
+    render_config=RenderConfig(select=["arrivals"]),
+)
+"""
+
+
+def test_a_loaded_dag_runs_on_a_project_that_is_named_from_the_root_of_the_tests(
+    cosmos_duckdb: CosmosDuckDB,
+    cosmos_airflow: CosmosAirflow,
+    fleet: Path,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, ships = tmp_path / "fleet.py", tmp_path / "ships.csv"
+    file.write_text(DAG_FILE.format(folder=str(fleet), manifest=str(fleet / "target" / "manifest.json")))
+    ships.write_text("ship,port,arrived_at,cargo_t\nAda,N,2026-01-01T12:00,1.5\n")
+    monkeypatch.chdir(tmp_path)
+    from_root = [os.path.relpath(path, pytestconfig.rootpath) for path in (fleet, ships)]
+
+    warehouse = cosmos_duckdb(from_root[0], sources={"raw.arrivals": from_root[1]}, target="prod")
+    loaded = cosmos_airflow.load(file, connections="made up")
+    outcome = cosmos_duckdb.redirect(loaded, warehouse).run()
+
+    assert outcome.states == {"arrivals.run": "success", "arrivals.test": "success"}
+    assert [row["ship"] for row in warehouse.rows("arrivals")] == ["Ada"]
