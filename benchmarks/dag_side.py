@@ -1,6 +1,6 @@
 """One measurement of building a DAG, in a process of its own. Prints JSON; ``benchmarks.dags`` starts it.
 
-    python dag_side.py build cosmos_venv PROJECT MANIFEST ROUNDS
+    python dag_side.py build cosmos_venv PROJECT MANIFEST ROUNDS SMALL_MANIFEST [WATCHER|batches|run_params|domains]
     python dag_side.py parse DAG_FILE PLAIN_FILE DAG_ID TASK_ID ROUNDS
     python dag_side.py imports cosmos_venv
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 KIB = 1024
+DOMAINS = "domains"
 
 
 def main(argv: list[str]) -> None:
@@ -31,12 +32,13 @@ def main(argv: list[str]) -> None:
     print(json.dumps(sides[argv[0]](*argv[1:])))
 
 
-def build(what: str, project: str, manifest: str, rounds: str, small: str) -> dict[str, Any]:
+def build(what: str, project: str, manifest: str, rounds: str, small: str, kind: str = "") -> dict[str, Any]:
     """CPU seconds of building one DAG, the least of the rounds; tasks, groups, edges; the most memory beyond the start.
 
     Memory is that of one build in a process of its own, which has built a small DAG before, with all its imports.
 
     :param small: manifest of a project of a few models.
+    :param kind: of the DAG, see ``dbt_dag``.
     """
     import airflow.sdk  # noqa: F401 - what every DAG file has imported
     import msgspec
@@ -48,20 +50,23 @@ def build(what: str, project: str, manifest: str, rounds: str, small: str) -> di
 
     def maker(manifest: str) -> Callable[[], Any]:
         if what not in ("plain", "direct"):
-            return dbt_dag(what, project, manifest)
+            return dbt_dag(what, project, manifest, kind)
         shape = in_a_fork(lambda: shape_of(msgspec.json.decode(Path(manifest).read_bytes())))
         return plain_dag(shape, draws_directly=what == "direct")
 
     make, make_small = maker(manifest), maker(small)
     memory = in_a_fork(lambda: most_memory(make, make_small))
-    best, dag = float("inf"), None
+    best = float("inf")
+    dag: Any = None
     for _ in range(int(rounds)):
         dag = None
         gc.collect()
         started = time.process_time()
         dag = make()
         best = min(best, time.process_time() - started)
-    return {"seconds": best, "memory": memory, **counts(dag), "parsed": parsing()}
+    counted = [counts(each) for each in (dag.values() if kind == DOMAINS else [dag])]
+    summed = {name: sum(each[name] for each in counted) for name in counted[0]}
+    return {"seconds": best, "memory": memory, **summed, "parsed": parsing()}
 
 
 def most_memory(make: Callable[[], Any], make_small: Callable[[], Any]) -> int:
@@ -91,22 +96,37 @@ def counts(dag: Any) -> dict[str, int]:
     return {"tasks": len(dag.tasks), "groups": groups, "edges": edges}
 
 
-def dbt_dag(root: str, project: str, manifest: str) -> Callable[[], Any]:
-    """Builds the project as the implementation builds it, with virtual environments."""
+def dbt_dag(root: str, project: str, manifest: str, kind: str = "") -> Callable[[], Any]:
+    """Builds the project as the implementation builds it, with virtual environments.
+
+    :param kind: empty: a task a node; ``WATCHER``: the mode; ``batches``: by wave; ``run_params``: with a form for each
+        run; ``domains``: five DAGs of the project, from the first models to the last.
+    """
     package = importlib.import_module(root)
+    mode = "WATCHER" if kind == "WATCHER" else "VIRTUALENV"
+    render = {"batch_by": "wave"} if kind == "batches" else {}
+    further: dict[str, Any] = {"run_params": True} if kind == "run_params" else {}
     profile = package.ProfileConfig(
         profile_name="large", target_name="dev", profiles_yml_filepath=Path(project, "profiles.yml")
     )
 
     def make() -> Any:
-        return package.DbtDag(
-            dag_id="large",
-            project_config=package.ProjectConfig(project, manifest_path=manifest),
-            profile_config=profile,
-            execution_config=package.ExecutionConfig(execution_mode=package.ExecutionMode.VIRTUALENV),
-            render_config=package.RenderConfig(load_method=package.LoadMode.DBT_MANIFEST),
-            operator_args={"py_requirements": ["dbt-duckdb"]},
-        )
+        if kind == DOMAINS:
+            return package.DbtProjectDags(split_by=fifth, schedules={"0": None}, dag_id="large", **arguments())
+        return package.DbtDag(dag_id="large", **arguments(), **further)
+
+    def arguments() -> dict[str, Any]:
+        return {
+            "project_config": package.ProjectConfig(project, manifest_path=manifest),
+            "profile_config": profile,
+            "execution_config": package.ExecutionConfig(execution_mode=package.ExecutionMode[mode]),
+            "render_config": package.RenderConfig(load_method=package.LoadMode.DBT_MANIFEST, **render),
+            "operator_args": {"py_requirements": ["dbt-duckdb"]},
+        }
+
+    def fifth(node: Any) -> str:
+        """The domain of a model: its number is the end of its name, and each model reads models of smaller numbers."""
+        return str(5 * int(node.name.rpartition("_")[2]) // int(project.rpartition("_")[2]))
 
     return make
 

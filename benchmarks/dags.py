@@ -28,6 +28,8 @@ SIZES = (100, 1000, 5000, 20000)
 SMALLEST = SIZES[0]
 REAL = 0  # in place of a size
 SMALL = 5
+KINDS = {"WATCHER": "WATCHER", "batches": "batches by wave", "run_params": "run_params", "domains": "five domains"}
+KINDS_OF = (5000, 20000)
 # Multiples of the time of the plain DAG: with `>>` by size; with edges that are written directly, one for all sizes.
 BOUNDS = {1000: 1.25, 5000: 0.75}
 DIRECT_BOUND = 1.6
@@ -88,11 +90,11 @@ def side(bench: Bench, python: Path, *words: object) -> dict[str, Any]:
     return answer
 
 
-def build(bench: Bench, what: str, size: int, rounds: int) -> dict[str, Any]:
-    """Building the DAG of that size: ``plain``, ``direct``, or with an implementation."""
+def build(bench: Bench, what: str, size: int, rounds: int, kind: str = "") -> dict[str, Any]:
+    """Building the DAG of that size: ``plain``, ``direct``, or with an implementation, in one of its ``KINDS``."""
     project, small = project_of(bench.folder, size), project_of(bench.folder, SMALL).manifest
     python = COSMOS if what == "cosmos" else OURS
-    return side(bench, python, "build", what, project.folder, project.manifest, rounds, small)
+    return side(bench, python, "build", what, project.folder, project.manifest, rounds, small, kind)
 
 
 def parse(bench: Bench, what: str, size: int) -> dict[str, float]:
@@ -152,6 +154,27 @@ def builds(bench: Bench) -> list[Row]:
     growth = math.log(seconds[20000] / seconds[1000]) / math.log(20)
     figures = f"{seconds[1000]:.2f} s and {seconds[20000]:.2f} s"
     rows.append(Row("DAG build: growth from 1,000 to 20,000 models", figures, growth, GROWTH_BOUND, "(exponent)"))
+    return rows
+
+
+def kinds(bench: Bench) -> list[Row]:
+    """The DAG in other kinds than a task a node, over a task a node, and how the cost grows."""
+    rows, seconds = [], {}
+    for size in KINDS_OF:
+        for kind in ("", *KINDS):
+            found = build(bench, "cosmos_venv", size, 2, kind)
+            seconds[kind, size] = found["seconds"]
+            if kind:
+                plain = seconds["", size]
+                figures = f"{found['seconds']:.2f} s for {found['tasks']:,} tasks; a task a node {plain:.2f} s"
+                what = f"DAG build, {_called(size)}, {KINDS[kind]}, over a task a node"
+                rows.append(Row(what, figures, found["seconds"] / plain))
+    few, many = KINDS_OF
+    for kind, words in KINDS.items():
+        figures = f"{seconds[kind, few]:.2f} s and {seconds[kind, many]:.2f} s"
+        growth = math.log(seconds[kind, many] / seconds[kind, few]) / math.log(many / few)
+        what = f"DAG build, {words}: growth from {few:,} to {many:,} models"
+        rows.append(Row(what, figures, growth, GROWTH_BOUND, "(exponent)"))
     return rows
 
 
@@ -232,5 +255,5 @@ def imports(bench: Bench) -> list[Row]:
 
 if __name__ == "__main__":
     how = "CPU seconds, the least of {rounds} rounds."
-    measurements = {"imports": imports, "parse": parses, "build": builds}
+    measurements = {"imports": imports, "parse": parses, "build": builds, "kinds": kinds}
     sys.exit(main("dags", "What a DAG of a dbt project costs", measurements, rounds=4, how=how, description=__doc__))

@@ -57,13 +57,18 @@ def build(bench: Bench) -> list[Row]:
     """CPU seconds of a DAG that is built from a manifest."""
     small = project_of(bench.folder, SMALL).manifest
 
-    def seconds(size: int, python: Path) -> float:
+    def seconds(size: int, kind: str, python: Path) -> float:
         project = project_of(bench.folder, size)
-        found = side(bench, python, "build", "cosmos_venv", project.folder, project.manifest, 2, small)
+        found = side(bench, python, "build", "cosmos_venv", project.folder, project.manifest, 2, small, kind)
         return float(found["seconds"])
 
     few = max(2, bench.rounds // 4)
-    return [_row(f"DAG build, {size:,} models", _in_turns(bench, partial(seconds, size), few)) for size in SIZES]
+    kinds = {"": "", "WATCHER": ", WATCHER", "batches": ", batches by wave", "run_params": ", run_params"}
+    return [
+        _row(f"DAG build, {size:,} models{words}", _in_turns(bench, partial(seconds, size, kind), few))
+        for size in SIZES
+        for kind, words in kinds.items()
+    ]
 
 
 def parse(bench: Bench) -> list[Row]:

@@ -50,15 +50,15 @@ logger = logging.getLogger(__name__)
 TaskOrGroup = BaseOperator | TaskGroup
 
 _ROOT = __name__.partition(".")[0]
+_SKIPPED_WITH = "skipped_with"
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
-_OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
+_OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id", _SKIPPED_WITH})
 _PRODUCER = "producer_task_id"
 _QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
-_SKIPPED_WITH = "skipped_with"
 
 
-class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
+class TaskMaker(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Makes the tasks of one project.
 
     :param shared: the arguments of all of them; each operator gets those that it takes.
@@ -70,6 +70,14 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     dag: DAG
     default_args: Mapping[str, Any] = MappingProxyType({})
     _copiers: dict[Hashable, TaskCopier] = msgspec.field(default_factory=dict)
+
+    @functools.cached_property
+    def watching_queues(self) -> tuple[str, str]:
+        """The queues of watching tasks: of tasks that wait in the triggerer, and of tasks that wait on a worker.
+
+        Read once: to read both settings for each task took half of the time to make a DAG of the mode.
+        """
+        return settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
@@ -273,7 +281,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         if project := groups[None]:
             arguments[_PRODUCER] = project.child_id(producer)  # type: ignore[no-untyped-call]
         is_watching = producer == PRODUCER_WATCHER_TASK_ID
-        if is_watching and (queue := _watching_queue(default_args, maker.shared, arguments)):
+        if is_watching and (queue := _watching_queue(maker, arguments)):
             arguments.setdefault("queue", queue)
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
@@ -351,15 +359,16 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
     return {**context, IDENTIFIER: "__".join(part for part in place if part)}
 
 
-def _watching_queue(*given: Mapping[str, Any]) -> str:
+def _watching_queue(maker: TaskMaker, arguments: Mapping[str, Any]) -> str:
     """The queue for a watching task, from the settings; a task has one queue for all its work on workers.
 
     ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
     """
-    deferred, on_worker = settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
+    deferred, on_worker = maker.watching_queues
     if deferred == on_worker:
         return deferred
-    is_deferrable = next((each["deferrable"] for each in reversed(given) if "deferrable" in each), True)
+    given = (arguments, maker.shared, maker.default_args)
+    is_deferrable = next((each["deferrable"] for each in given if "deferrable" in each), True)
     return deferred if TASKS_START_AS_TRIGGERS and is_deferrable else on_worker
 
 

@@ -110,6 +110,7 @@ class Substitutes:
 
     def _of_tasks(self, named: Path | str) -> Path:
         of_tasks = self.folder / "environments"
+        of_tasks.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes only the last folder of a virtualenv_dir
         return Path(named) if Path(named).is_relative_to(of_tasks) else of_tasks / self._folders.of(named).name
 
 

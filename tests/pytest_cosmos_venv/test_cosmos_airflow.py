@@ -65,6 +65,8 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             assert harbor.shape().data["tasks"]["ships_run"]["upstream"] == ["piers_seed"]
 
         def test_a_model_that_fails(harbor, tmp_path):
+            assert harbor.virtualenv_dir.parent.is_dir(), "astronomer-cosmos makes only the last folder"
+            assert not harbor.virtualenv_dir.exists()
             harbor.model("ships").fails("no such berth")
 
             outcome = harbor.run()

@@ -80,6 +80,18 @@ def test_a_copy_has_every_attribute_of_its_model(dag: DAG, cls: type[BaseOperato
     assert second._BaseOperator__init_kwargs == {"params": {"p": 1}, "outlets": []}  # type: ignore[attr-defined]
 
 
+def test_tasks_that_differ_in_the_tasks_that_skip_them_are_copies(dag: DAG) -> None:
+    make = maker(dag)
+
+    tasks: list[Any] = [
+        make.make(DbtRunLocalOperator, name, None, {"select": name, "skipped_with": [f"before_{name}"]})
+        for name in ("a", "b")
+    ]
+
+    assert [task.skipped_with for task in tasks] == [["before_a"], ["before_b"]]
+    assert tasks[1]._BaseOperator__init_kwargs == {}, "a copy keeps none"
+
+
 def test_what_is_changed_of_one_task_is_not_changed_of_its_copies(dag: DAG) -> None:
     make = maker(dag, env={"A": "b"}, dbt_cmd_flags=["--debug"])
     tasks: list[Any] = [make.make(DbtRunLocalOperator, name, None, {"select": name}) for name in ("a", "b", "c")]

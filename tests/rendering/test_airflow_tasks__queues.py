@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtTaskGroup, ExecutionConfig, ExecutionMode
+from cosmos_venv import DbtTaskGroup, ExecutionConfig, ExecutionMode, settings
 from cosmos_venv.compat import DAG
 from cosmos_venv.rendering import airflow_tasks
 from tests.rendering.recorded_project import START, copy_of_project, dag_of, edit_node, manifest_arguments
@@ -79,3 +79,18 @@ def test_default_args_of_a_group_win_over_those_of_its_dag(project: Path) -> Non
         DbtTaskGroup("port", default_args={"deferrable": False}, **manifest_arguments(project, **WATCHED))
 
     assert queue_of(dag.get_task(f"port.{TASK}")) == (False, ON_WORKER)
+
+
+def test_the_settings_are_read_once_for_all_tasks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    class Recorded:
+        def __getattr__(self, name: str) -> Any:
+            read.append(name)
+            return getattr(settings, name)
+
+    monkeypatch.setattr(airflow_tasks, "settings", Recorded())
+
+    dag_of(project, **WATCHED)
+
+    assert read.count("watcher_dbt_retry_queue") == read.count("watcher_dbt_consumer_queue") == 1
