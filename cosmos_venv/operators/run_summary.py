@@ -182,8 +182,9 @@ def rows_of_run(
     for task, nodes in task_nodes.items():
         state = states.get(task) or "none"
         if not isinstance(nodes, str):  # a batch has rows of all its nodes, unless it was killed or has not run
-            missing = [node for node in nodes if node not in done | not_done] if state != _SUCCESS else []
-            found += [_row(task, {"node": node, "status": state}) for node in missing]
+            if state != _SUCCESS:
+                missing = [node for node in nodes if node not in done and node not in not_done]
+                found += [_row(task, {"node": node, "status": state}) for node in missing]
             continue
         known = done if state == _SUCCESS else not_done
         if nodes not in known and task not in known and not (state == _SUCCESS and " " in nodes):

@@ -207,6 +207,7 @@ def _neighbours(tasks: Collection[PlannedTask], edges: Iterable[tuple[str, str]]
     """Ids of the tasks right before the producer, which check sources with a dbt of their own, and right after it."""
     watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator} - watching
-    passages = {task.task_id for task in tasks if task.is_passage}  # behind tasks that watch
-    has_parent = {after for before, after in edges if before in watching | passages}
+    # Passages stand behind tasks that watch. One set for all edges: a set for each edge took 72 s with 20,000 models.
+    parents = watching | {task.task_id for task in tasks if task.is_passage}
+    has_parent = {after for before, after in edges if before in parents}
     return sorted(sources), sorted(watching - has_parent)
