@@ -139,14 +139,13 @@ def builds(bench: Bench) -> list[Row]:
     """The DAG from a manifest, over the plain DAGs and, without a promise, over the other implementation."""
     rows, seconds = [], {}
     for size in (*SIZES, REAL):
-        rounds = bench.rounds if size <= LARGEST_OF_COSMOS else max(2, bench.rounds // 2)
-        ours, direct = (build(bench, what, size, rounds) for what in ("cosmos_venv", "direct"))
+        ours, direct = (build(bench, what, size, bench.rounds) for what in ("cosmos_venv", "direct"))
         if (ours["tasks"], ours["groups"], ours["edges"]) != (direct["tasks"], direct["groups"], direct["edges"]):
             raise SystemExit(f"The DAGs of {_called(size)} differ: {ours}, {direct}")
         seconds[size] = ours["seconds"]
         rows.append(_build_row(size, "edges written directly", ours, direct, DIRECT_BOUND))
         if size <= LARGEST_SHIFTED:
-            shifted = build(bench, "plain", size, 1 if size > LARGEST_OF_COSMOS else rounds)
+            shifted = build(bench, "plain", size, 1 if size > LARGEST_OF_COSMOS else bench.rounds)
             rows.append(_build_row(size, "`>>`", ours, shifted, BOUNDS.get(size, NO_BOUND)))
         if size <= LARGEST_OF_COSMOS:
             rows.append(_cosmos_row(size, ours, build(bench, "cosmos", size, 1 if size > 1000 else 2)))

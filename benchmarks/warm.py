@@ -100,7 +100,7 @@ class Taken:
 def _warm_taken(words: Sequence[str], cwd: Path) -> Taken:
     """What a warm command takes. Its CPU time is that of all processes that the server has forked."""
     before = _processor_seconds()
-    wall = _seconds(words, cwd, start=_warm())
+    wall = _seconds(words, cwd, launcher=_warm())
     return Taken(wall=wall, processor=_processor_seconds() - before)
 
 
@@ -115,7 +115,7 @@ def _compared(what: str, words: Sequence[str], cwd: Path, rounds: int, bound: fl
 
     :param bound: the most that the warm command may take, as a multiple of the bare one.
     """
-    _seconds(words, cwd, start=_warm())
+    _seconds(words, cwd, launcher=_warm())
     _bare_seconds(words, cwd)
     _server()
     ways = {"warm": partial(_warm_taken, words, cwd), "bare": partial(_bare_taken, words, cwd)}
@@ -199,7 +199,7 @@ def memory(bench: Bench) -> list[Row]:
     They are measured one after the other: a page of a library counts for neither while both have loaded it.
     """
     same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
-    _seconds(["--help"], bench.folder, start=_warm())
+    _seconds(["--help"], bench.folder, launcher=_warm())
     server = _alone(_server()).memory_full_info().uss
     figures = (
         f"{server / 1e6:.0f} MB; a dbt that has imported the same {same / 1e6:.0f} MB, "
@@ -224,11 +224,11 @@ def many(bench: Bench) -> list[Row]:
     """A thousand commands through one server."""
     words = ["--help"]
     for _ in range(20):
-        _seconds(words, bench.folder, start=_warm())
+        _seconds(words, bench.folder, launcher=_warm())
     server = _server()
     before, descriptors, began = server.memory_info().rss, server.num_fds(), time.perf_counter()
     for _ in range(COMMANDS):
-        _seconds(words, bench.folder, start=_warm())
+        _seconds(words, bench.folder, launcher=_warm())
     taken = time.perf_counter() - began
     grown, left = server.memory_info().rss - before, server.num_fds() - descriptors
     figures = (

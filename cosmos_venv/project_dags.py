@@ -101,7 +101,7 @@ class _DomainDag(DbtDag):
         self.fileloc = file
         with self:  # Airflow registers the DAG here, while it has no tasks to look at
             pass
-        self._render(split.configuration, dag=self, task_group=None, part=DomainGraph(split, domain))
+        self._render(split.configuration, dag=self, task_group=None, domain=DomainGraph(split, domain))
 
 
 def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:

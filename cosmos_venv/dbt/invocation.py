@@ -48,21 +48,21 @@ def run_dbt(
     command: Sequence[str],
     *,
     env: Mapping[str, str],
-    start: Callable[..., WatchedProcess] | None = None,
+    launcher: Callable[..., WatchedProcess] | None = None,
     **how: Any,
 ) -> FullOutputSubprocessResult:
     """Run dbt to its end, whatever its exit code.
 
     :param command: the command line.
     :param env: all environment variables of the process.
-    :param start: starts the process; None: a guard does.
+    :param launcher: starts the process; None: a guard does.
     :param **how: arguments of ``run_guarded``. The result has at most the last 16 million characters of the output.
     :raises CosmosValueError: when a word, a variable, or all together are too long for Linux. A warm dbt has no limit.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
     try:
-        done = run_guarded(command, env=env, start=start or GuardedProcess, most_kept=_MOST_KEPT, **how)
+        done = run_guarded(command, env=env, launcher=launcher or GuardedProcess, most_kept=_MOST_KEPT, **how)
     except OSError as error:
         if error.errno != errno.E2BIG:
             raise

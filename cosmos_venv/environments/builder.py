@@ -321,7 +321,7 @@ class _Build:
                 on_tick=self.on_tick,
                 cancellation=self.cancellation,
                 # Others must not be able to write to files that tasks will run, whatever umask the worker has.
-                start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
+                launcher=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error

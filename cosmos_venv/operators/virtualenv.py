@@ -184,7 +184,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         from cosmos_venv.dbt.workspace import Outputs
         from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
-        command = replace(command, keep_open=(*self._ready.keep_open, *command.keep_open))
+        command = replace(command, keep_open=(*self._opened_environment.keep_open, *command.keep_open))
         artifacts = Outputs.of(command.place, command.env, command.words).artifacts()
         try:
             result = super()._start(run, command)
@@ -203,7 +203,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         return result
 
     @property
-    def _ready(self) -> Environment:
+    def _opened_environment(self) -> Environment:
         """The environment, while a command runs."""
         if self._environment is None:
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
@@ -230,7 +230,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         :returns: exit code and output of dbt.
         :raises AirflowException: outside of ``run_command``, which prepares the environment.
         """
-        environment = self._ready
+        environment = self._opened_environment
         self.log.info("Using Python binary from virtualenv: %s", environment.python)
         return super().run_subprocess(
             [str(environment.script("dbt")), *command[1:]],
@@ -240,12 +240,12 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         )
 
     def _why_not_started(self, executable: str, error: OSError) -> str:
-        return resolve.why_not_started(self._ready, error)
+        return resolve.why_not_started(self._opened_environment, error)
 
     def _warm_candidate(self, executable: str) -> WarmCandidate:
         from cosmos_venv.operators.run import warm_start
 
-        return warm_start.WarmCandidate.of_environment(self._ready)
+        return warm_start.WarmCandidate.of_environment(self._opened_environment)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.

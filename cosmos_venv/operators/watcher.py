@@ -178,9 +178,9 @@ class DbtConsumerWatcherSensor:
         :param told: what earlier tries were told; None: the journal tells it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
-        from cosmos_venv.operators.watch.trigger import wait_for_nodes
+        from cosmos_venv.operators.watch.trigger import look_or_defer
 
-        if nodes := wait_for_nodes(self, context, parents=self._parents(), told=told):
+        if nodes := look_or_defer(self, context, parents=self._parents(), told=told):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None

@@ -1,4 +1,7 @@
-"""The worker's side of the guard: it is started, ordered, watched and stopped here."""
+"""The worker's side of a guard: it is started, ordered, watched and stopped here.
+
+``WatchedProcess`` and ``run_guarded`` also serve a warm dbt, which a keeper watches in the place of a guard.
+"""
 
 from __future__ import annotations
 
@@ -393,7 +396,7 @@ class GuardedProcess(WatchedProcess):
         interrupts: bool = True,
         umask: int = 0,
     ) -> None:
-        ahead = _ahead.get()
+        ahead = _ahead.get()  # the guard of prestarted_guard, once
         started = ahead.pop() if ahead else StartedGuard()
         leader = started.process.pid
         super().__init__(str(argv[0]), leader=leader, control=started.control, output=started.output, cwd=cwd)
@@ -429,7 +432,7 @@ def run_guarded(
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     interrupts: bool = True,
-    start: Callable[..., WatchedProcess] = GuardedProcess,
+    launcher: Callable[..., WatchedProcess] = GuardedProcess,
     most_kept: int | None = None,
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
@@ -445,7 +448,7 @@ def run_guarded(
     :param cancellation: a request ends the command.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
-    :param start: starts it; takes what ``GuardedProcess`` takes.
+    :param launcher: starts it; takes what ``GuardedProcess`` takes.
     :param most_kept: characters of the last lines that the result has; None: it has all lines.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
@@ -454,7 +457,7 @@ def run_guarded(
     cancellation.raise_if_requested()
     lines: deque[str] = deque()
     kept = 0
-    started = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+    started = launcher(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
     with closing(started) as process, cancellation.stopping(process.stop):
         for raw in process.lines(on_tick, tick):
             while raw.endswith((b"\r", b"\n")):

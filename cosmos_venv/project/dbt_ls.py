@@ -1,15 +1,13 @@
-"""The arguments of ``dbt ls``, and what its lines say. Pure: ``dbt_ls_runner`` runs it."""
+"""The nodes in the output of ``dbt ls``, and in a file of ``LoadMode.DBT_LS_FILE``."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.config import RenderConfig
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.read_limits import decoded, read_text
@@ -46,31 +44,6 @@ class _Listed(msgspec.Struct):
 
 
 _LISTED = msgspec.json.Decoder(_Listed)
-
-
-def ls_arguments(
-    selection: RenderConfig | None, *, dbt_vars: Mapping[str, object] | None = None, is_partial: bool = True
-) -> list[str]:
-    """The arguments after ``dbt``. Folders, profile and target are added when it runs.
-
-    :param selection: has the selection that dbt evaluates; where it has a ``selector``, the rest of it does not count.
-        None: the manifest is asked for.
-    :param dbt_vars: values of ``--vars`` by name; None: there are none.
-    :param is_partial: whether dbt may parse in part.
-    """
-    # dbt ls writes the manifest before it lists anything; the flag wins over DBT_WRITE_JSON and dbt_project.yml.
-    arguments = ["ls", "--output", "name", "--write-json"]
-    if selection is not None:
-        arguments = ["ls", "--output", "json", "--output-keys", "unique_id", "resource_type"]
-        if selection.selector:
-            # --selector alone: beside it dbt 1 ignores --select and --exclude; dbt 2 refuses --select, uses --exclude.
-            arguments += ["--selector", selection.selector]
-        else:
-            for flag, words in (("--exclude", selection.exclude), ("--select", selection.select)):
-                arguments += [flag, *words] if words else []
-    if dbt_vars:
-        arguments += ["--vars", json.dumps(dbt_vars, sort_keys=True)]
-    return arguments if is_partial else [*arguments, "--no-partial-parse"]
 
 
 def listed_ids(lines: Iterable[str]) -> set[str]:

@@ -6,6 +6,7 @@ of Airflow takes long. Modules that only a run of dbt needs are imported at that
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv import credentials, settings
+from cosmos_venv.config import RenderConfig
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags, vars_text
@@ -37,7 +39,6 @@ from cosmos_venv.managed import caches, resolve
 from cosmos_venv.managed.resolve import VirtualenvArguments, kept_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import prestarted_guard
-from cosmos_venv.project.dbt_ls import ls_arguments
 from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, fingerprint
 from cosmos_venv.project.load_request import LoadRequest
 
@@ -52,7 +53,9 @@ _LONGEST = 3_600.0  # seconds after which a dbt that hangs is ended: perhaps no 
 
 @contextmanager
 def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterator[LsQuestion]:
-    """The question that a load puts to ``dbt ls``. Within this block dbt can be run, and the profile's file exists.
+    """Open the environment of dbt and write its profile, and give the question that a load puts to ``dbt ls``.
+
+    Both are there until the block ends.
 
     :param request: what is loaded; it has a profile.
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
@@ -93,6 +96,31 @@ def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterat
             has_deps=request.has_deps,
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
         )
+
+
+def ls_arguments(
+    selection: RenderConfig | None, *, dbt_vars: Mapping[str, object] | None = None, is_partial: bool = True
+) -> list[str]:
+    """The arguments after ``dbt``. Folders, profile and target are added when it runs.
+
+    :param selection: has the selection that dbt evaluates; where it has a ``selector``, the rest of it does not count.
+        None: the manifest is asked for.
+    :param dbt_vars: values of ``--vars`` by name; None: there are none.
+    :param is_partial: whether dbt may parse in part.
+    """
+    # dbt ls writes the manifest before it lists anything; the flag wins over DBT_WRITE_JSON and dbt_project.yml.
+    arguments = ["ls", "--output", "name", "--write-json"]
+    if selection is not None:
+        arguments = ["ls", "--output", "json", "--output-keys", "unique_id", "resource_type"]
+        if selection.selector:
+            # --selector alone: beside it dbt 1 ignores --select and --exclude; dbt 2 refuses --select, uses --exclude.
+            arguments += ["--selector", selection.selector]
+        else:
+            for flag, words in (("--exclude", selection.exclude), ("--select", selection.select)):
+                arguments += [flag, *words] if words else []
+    if dbt_vars:
+        arguments += ["--vars", json.dumps(dbt_vars, sort_keys=True)]
+    return arguments if is_partial else [*arguments, "--no-partial-parse"]
 
 
 @contextmanager

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds for the storage of other machines, which only saves time
 _SUFFIX = ".answer"
-_DETACHED = f"{__name__}:list_detached"  # the function that DetachedWork calls, with a request of _as_request
+_DETACHED = f"{__name__}:answer_detached"  # the function that DetachedWork calls, with a request of _as_request
 _CHANGED = (
     "The project has changed while dbt ls ran, and nobody knows which state of the project dbt has read. Parse again."
 )
@@ -315,7 +315,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> DbtAns
         ) from error
     if (answer := kept.find()) is None:
         raise CosmosLoadDbtException(f"The answer of dbt ls of {project_dir} is kept no more. Parse again.")
-    return replace(answer, was_kept=False)
+    return replace(answer, was_kept=False)  # it was made for this parse
 
 
 def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellation | None = None) -> DbtAnswer:
@@ -358,7 +358,7 @@ def _as_request(question: LsQuestion, kept: KeptAnswer) -> bytes:
     return pickle.dumps((question, replace(kept, remote=None), settings.configured()))
 
 
-def list_detached(request: bytes, cancellation: Cancellation) -> str:
+def answer_detached(request: bytes, cancellation: Cancellation) -> str:
     """Run dbt in a process of its own and keep the answer.
 
     :param request: what ``_as_request`` has made.

@@ -30,7 +30,7 @@ class NodeTests(NamedTuple):
     words: list[str] | None
 
 
-class TaskArguments:
+class CommandArguments:
     """The arguments of single tasks.
 
     :param request: what is planned.

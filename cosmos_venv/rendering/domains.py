@@ -21,8 +21,8 @@ import msgspec
 from cosmos_venv.constants import TESTS, DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
+from cosmos_venv.rendering.plan_request import Visibility, visibility
 from cosmos_venv.rendering.task_arguments import BUILT
-from cosmos_venv.rendering.visibility import Visibility, visibility
 
 if TYPE_CHECKING:
     from cosmos_venv.config import RenderConfig

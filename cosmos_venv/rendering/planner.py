@@ -29,7 +29,7 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
-from cosmos_venv.rendering.command_arguments import NodeTests, TaskArguments
+from cosmos_venv.rendering.command_arguments import CommandArguments, NodeTests
 from cosmos_venv.rendering.model import (
     EMPTY,
     READY,
@@ -43,7 +43,7 @@ from cosmos_venv.rendering.model import (
     passage_behind,
 )
 from cosmos_venv.rendering.plan_graph import Assembly, FolderGroups, with_end_of_failed, with_tasks_of_run
-from cosmos_venv.rendering.plan_request import PlanRequest
+from cosmos_venv.rendering.plan_request import NEVER_RUN, VERBS, PlanRequest, Visibility
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
@@ -53,7 +53,6 @@ from cosmos_venv.rendering.task_arguments import (
     project_name,
 )
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch, with_pages
-from cosmos_venv.rendering.visibility import NEVER_RUN, VERBS, Visibility
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ class NodePlanner:
         self._nodes, self._render, self._operator = request.nodes, request.render, request.operator
         self._batches = request.batches.batches if request.batches else ()
         self._in_batches = request.batches.members if request.batches else frozenset()
-        self._arguments = TaskArguments(request)
+        self._arguments = CommandArguments(request)
         if self._render.group_nodes_by_folder:
             paths = (each.original_file_path.parent for each in self._nodes.values())
             self.folders = FolderGroups(paths, by_path=request.settings.groups_by_path)

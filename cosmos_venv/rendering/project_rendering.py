@@ -57,7 +57,7 @@ class RenderedProject:
     # A worker is forked from a process that has imported all of Airflow: one garbage collection there takes 150 ms.
     @no_collection()
     def _render(
-        self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None, part: DomainGraph | None = None
+        self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None, domain: DomainGraph | None = None
     ) -> None:
         # Before dbt runs: with a misspelt py_requirements it could not run.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
@@ -69,8 +69,9 @@ class RenderedProject:
             from cosmos_venv.rendering.run_params.dag_params import offer  # few DAGs have any
 
             offer(dag, configuration.run_params)
-        rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, part=part)
+        rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, domain=domain)
         self._whole = None
+        # None where Airflow's DAG processor parses the file, or the task of another DAG runs.
         self._part = PartialProject.of_running_task(
             rendering, lambda made: self._make_whole(rendering, made), self._make_all
         )
@@ -130,7 +131,7 @@ class _Rendering(ProjectInDag):
         :param there: the tasks and groups that are made already, by planned id.
         """
         with no_collection():
-            plan = self._shared_plan()
+            plan = self._load_and_plan()
             if any(task.is_passage for task in plan.tasks):
                 self.configuration.refuse_beside_dag(self.dag, passes_failures=True)
             if DAGS_HAVE_VERSIONS and settings.enable_dag_versioning:
@@ -156,7 +157,7 @@ class _Rendering(ProjectInDag):
         if line not in (said or ""):  # another group of the same project may have added it
             self.dag.doc_md = f"{said}\n\n{line}" if said else line
 
-    def _shared_plan(self) -> Plan:
+    def _load_and_plan(self) -> Plan:
         """The plan; the graph is then loaded. Groups of a DAG file with the same configuration share both."""
         shared = shared_by_import()
         others: dict[_Key, tuple[DbtGraph, Plan]] = {} if shared is None else shared.setdefault(__name__, {})
@@ -165,7 +166,7 @@ class _Rendering(ProjectInDag):
             self.graph.share(graph)
             return plan
         with self._time_to_build():
-            self.graph.load()
+            self.graph.load()  # it sets graph.version, so that _key() costs nothing
         if len(self.graph.nodes) > _MANY_NODES:
             _give_memory_back()
         plan = self._plan()
@@ -209,7 +210,7 @@ class _Rendering(ProjectInDag):
             execution=given.execution,
             project=given.project,
             operator_args=given.operator_args,
-            ready_tasks=None if self.part is None else self.part.ready_tasks,
+            ready_tasks=None if self.domain is None else self.domain.ready_tasks,
             settings=given.planning_settings(),
         )
         return plan(request)

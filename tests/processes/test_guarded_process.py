@@ -170,7 +170,7 @@ def test_the_command_starts_with_plain_signals_no_input_and_no_descriptor_of_the
 def test_bits_are_added_to_the_umask_of_the_command_alone(own: int, added: int, expected: str) -> None:
     before = os.umask(own)
     try:
-        completed = run_guarded(["sh", "-c", "umask"], start=partial(GuardedProcess, umask=added))
+        completed = run_guarded(["sh", "-c", "umask"], launcher=partial(GuardedProcess, umask=added))
     finally:
         left = os.umask(before)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.project.dbt_ls import listed_ids, ls_arguments, nodes_of_file
+from cosmos_venv.project.dbt_ls import listed_ids, nodes_of_file
+from cosmos_venv.project.dbt_ls_runner import ls_arguments
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import ProjectFolders
 

@@ -323,7 +323,7 @@ profile = ProfileConfig("harbor", "dev", profiles_yml_filepath="{project}/profil
 alone = dict(profile_config=profile, model_unique_id="model.harbor.mart", allow_nested_operators=False)
 watcher = DbtRunWatcherOperator(task_id="watches", project_dir="{project}", **alone)
 context = dict(ti=SimpleNamespace(try_number=1))
-nodes = mock.patch.object(trigger, "wait_for_nodes", return_value=["model.harbor.mart"])
+nodes = mock.patch.object(trigger, "look_or_defer", return_value=["model.harbor.mart"])
 dbt = mock.patch.object(type(watcher), "build_and_run_cmd")
 with nodes, dbt as ran:
     watcher.execute_complete(context, dict(action="run alone", reason="", told={{}}, try_number=1))

@@ -1,8 +1,9 @@
 """The values of one dbt run of a task, and the start of its commands.
 
 ``DbtRun`` holds what is known before dbt is prepared, ``DbtCommand`` one command that is ready to be started. The order
-of events is ``run_steps.run_in_workspace``. A command is started by one of two launchers: a guard (``GuardedProcess``),
-or a warm server (``WarmStart``).
+of events is ``run_steps.run_in_workspace``. ``start`` goes through the operator's method ``run_subprocess``, which
+calls ``run_process`` here. A command is started by one of two launchers: a guard (``GuardedProcess``), or a warm server
+(``WarmStart``).
 
 Operators import this module when a task runs, not while a DAG file is parsed, which happens far more often.
 """
@@ -143,6 +144,10 @@ class DbtCommand:
 def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     """Start one command of a run, and wait for its end.
 
+    The operator's ``run_subprocess`` or ``run_dbt_runner`` runs the command, since a user's class may replace both. The
+    launcher and the leases come to ``run_process`` by the operator's attribute ``_launch``: Cosmos's methods have no
+    parameter for these.
+
     :param run: the run that the command is a part of.
     :param command: the command to start, with the flags of dbt 1.
     :raises DbtNotStarted: when no dbt could be started, or dbt must start warm and cannot.
@@ -158,7 +163,7 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
             return _call(task.run_dbt_runner, run, command, command.words, watch)
-        candidate = task._warm_candidate(run.executable)  # once: it reads the record of the environment
+        candidate = task._warm_candidate(run.executable)  # also for a plain process: dbt 2 has other flags
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
         words = dbt_2_command_line(command.words) if candidate.is_native else command.words
@@ -217,7 +222,7 @@ def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) ->
 
 
 def _launcher(run: DbtRun, candidate: warm_start.WarmCandidate) -> dict[str, Any]:
-    """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
+    """The argument ``launcher`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.
     :param candidate: the dbt that a server would import.
@@ -239,7 +244,7 @@ def _launcher(run: DbtRun, candidate: warm_start.WarmCandidate) -> dict[str, Any
         refuses=warm_start.why_not(candidate, choice=run.warm_choice, runs_as_another=bool(task.run_as_user)),
         is_required=run.warm_choice == "require",
     )
-    return {"start": warm}
+    return {"launcher": warm}
 
 
 def run_process(

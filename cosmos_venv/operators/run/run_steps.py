@@ -69,8 +69,8 @@ def run_in_workspace(
     post_run.refuse_impossible(task)
     wants_deps = to_boolean(task.install_deps) and has_packages(project)
     with (
-        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found. A build
-        # takes the guard for its first program.
+        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found. A warm
+        # dbt needs no guard. The first program that a build runs takes the guard, and dbt gets another.
         prestarted_guard(run.mode is InvocationMode.SUBPROCESS and run.warm_choice == "off"),
         config.ensure_profile() as (profile, secrets),
         task._dbt_ready(run) as which_dbt,

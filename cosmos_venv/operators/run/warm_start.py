@@ -1,4 +1,7 @@
-"""The decision whether the dbt of a task may start warm, by the settings, the operator and the place of the task."""
+"""The decision whether the dbt of a task may start warm, by the settings, the operator and the place of the task.
+
+``cosmos_venv.dbt.warm.process.WarmStart`` is the launcher that starts it.
+"""
 
 from __future__ import annotations
 

@@ -207,14 +207,16 @@ def _watch(task: Any, ti: Any, parents: Sequence[str]) -> Watch:
     return Watch(nodes=task.node_ids, is_first=ti.try_number == 1, parents=parents, wants_reasons=bool(task.retry_on))
 
 
-def wait_for_nodes(
+def look_or_defer(
     task: Any,
     context: Mapping[str, Any],
     *,
     parents: Sequence[str],
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Wait, or end the task as dbt has ended its nodes. Returns the nodes for which dbt has to run in this task.
+    """Look once: end the task as dbt has ended its nodes, or wait.
+
+    Returns the nodes for which dbt has to run in this task; none where all are built.
 
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.

@@ -25,9 +25,9 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask, end_task
+from cosmos_venv.rendering.plan_request import Visibility
 from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch, continuing
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
-from cosmos_venv.rendering.visibility import Visibility
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode

@@ -34,19 +34,19 @@ class ProjectInDag:
     :param configuration: what the user says about the project.
     :param dag: the DAG.
     :param task_group: the group of its tasks; None: they stand in the DAG itself.
-    :param part: the nodes of one domain; None: the whole project is shown.
+    :param domain: the nodes of one domain; None: the whole project is shown.
     """
 
     configuration: Configuration
     dag: DAG
     task_group: TaskGroup | None
-    part: DomainGraph | None
+    domain: DomainGraph | None
 
     @cached_property
     def graph(self) -> DbtGraph:
         """The graph of its nodes, not loaded yet."""
-        if self.part is not None:
-            return self.part
+        if self.domain is not None:
+            return self.domain
         from cosmos_venv.project.graph import DbtGraph  # a worker whose task is of another project loads nothing
 
         return DbtGraph(**self.configuration.graph_arguments())

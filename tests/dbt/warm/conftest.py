@@ -158,7 +158,7 @@ class Tool:
             [str(self.script), *words],
             env={**os.environ, **(env or {})},
             cancellation=cancellation,
-            start=self.warm(cancellation, **(options or {})),
+            launcher=self.warm(cancellation, **(options or {})),
             **arguments,
         )
 

@@ -132,7 +132,7 @@ class Project:
             [str(DBT), *COMMANDS[name]],
             env={**os.environ, **VARIABLES},
             cwd=self.folder,
-            start=self.start,
+            launcher=self.start,
         )
         self.outcomes[name] = self._outcome(done, is_ordered="threads" not in name)
 

@@ -264,7 +264,7 @@ def test_a_retry_that_begins_while_nothing_is_published_lets_the_trigger_find_ou
     airflow.states[PRODUCER] = ["running"]
 
     with pytest.raises(Deferred):
-        trigger.wait_for_nodes(sensor(defer), context_of(number=2, max_tries=1), parents=[])
+        trigger.look_or_defer(sensor(defer), context_of(number=2, max_tries=1), parents=[])
     write(line("error"))
     (waiting,) = deferred
     airflow.states[PRODUCER] = ["running", "running", "failed"]
@@ -288,7 +288,7 @@ def test_a_task_that_was_cleared_runs_its_node_again_in_a_retry_too(
     airflow.states[PRODUCER] = ["success"]
     write(line("success"))
 
-    assert trigger.wait_for_nodes(sensor(), context_of(number=number, max_tries=max_tries), parents=[]) == nodes
+    assert trigger.look_or_defer(sensor(), context_of(number=number, max_tries=max_tries), parents=[]) == nodes
 
 
 def sensor(defer: Callable[..., None] | None = None) -> Any:

@@ -223,7 +223,9 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
         os.close(parts.used)
         _become_dbt(theirs, os.getppid(), order, handed_over[0], parts)
     theirs.close()
-    os.close(handed_over[0])  # or the worker would wait for this process's end too
+    # The keeper holds the leases, handed_over[1:], until all processes of dbt are gone. With the output open, the
+    # worker would wait for the keeper's end too.
+    os.close(handed_over[0])
     _run(pid, ours, control, order, parts, alive=alive, wakeup=wakeup)
 
 
