@@ -247,6 +247,9 @@ def running_airflow(
         "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(folder / "cache"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # A producer of 1,000 nodes gives 1,000 new assets in one request. On SQLite that took more than Airflow's 5 s:
+        # the worker repeated the request, both made the assets, and Airflow failed the task.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
