@@ -362,7 +362,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line.
         :param env: all environment variables of the process.
         :param cwd: the folder in which it runs.
-        :param **kwargs: ``context``, which nothing here reads.
+        :param **kwargs: ``context``, which nothing here reads. The launcher and leases come by the attribute
+            ``_launch``, which ``dbt_run.start`` sets.
         :returns: exit code and output of dbt.
         :raises DbtNotStarted: when the executable cannot be started.
         """

@@ -15,8 +15,8 @@ The worker sends the order on the control socket, once: eight bytes of length, t
 SIGINT or with SIGTERM at once, and the bits that the umask must have. The descriptors to keep come beside the first
 byte. The guard may wait for the order: a worker starts the guard early, and then prepares the command.
 
-On the control socket the guard says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal).
-It says ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: no working directory).
+On the control socket the guard says ``exit N`` when the command has ended (negative: ended by that signal), or ``error
+ERRNO`` when the command could not be started at all (``error ERRNO cwd``: no working directory).
 """
 
 from __future__ import annotations
@@ -380,7 +380,6 @@ def main(arguments: list[str]) -> int:
     except OSError as error:  # no more processes: a container's pids limit, or the user's own
         send(control, f"error {error.errno}\n")
         return 0
-    send(control, f"pid {child}\n")
     # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

@@ -352,15 +352,18 @@ class WatchedProcess:
         self.stop()
         self.output.close()
         # A process in uninterruptible sleep cannot be waited for; the guard stays with it.
-        if self._guard_ends(within=within):
+        if self._leader_ends(within=within):
             self._collect()
         self._control.close()
 
     def _collect(self) -> None:
         """Called when the process that watches has ended."""
 
-    def _guard_ends(self, *, within: float) -> bool:
-        """Whether the guard's end of the connection closes in time. Popen.wait with a timeout would poll and sleep."""
+    def _leader_ends(self, *, within: float) -> bool:
+        """Whether the guard or keeper closes its end of the connection in time.
+
+        Popen.wait with a timeout would poll and sleep.
+        """
         deadline = time.monotonic() + within
         try:
             while (left := deadline - time.monotonic()) > 0:

@@ -255,7 +255,7 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
 def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> DbtAnswer:
     """Run dbt, in this parse or in a process that outlives it, and return its answer. The answer is kept if possible.
 
-    :param question: what ``prepared`` gives.
+    :param question: what ``dbt_ls_runner.prepared`` gives.
     :param kept: where the answer is kept; None: nowhere.
     :param reason: why it is kept nowhere, in words.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the answer is not ready yet.

@@ -195,14 +195,7 @@ def make_tasks(
             _put_last(tasks[task.task_id], dag)
     made: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     outer = plan.outer
-    inner_edges, converted = [], set()
-    for edge in plan.edges:
-        before, after = edge
-        if before in tasks and after in tasks:
-            inner_edges.append(edge)
-        else:  # edges within a group are drawn first: only then are its first and last tasks known
-            pair = outer[before], outer[after]
-            converted.add((True, *pair) if pair[0] != pair[1] else (False, before, after))
+    inner_edges = [edge for edge in plan.edges if edge[0] in tasks and edge[1] in tasks]
     # Of each edge only its ids are kept: tuples of tasks and groups took a twentieth of the memory of 10,000 tasks.
     draw((tasks[before], tasks[after]) for before, after in inner_edges)
     draw_outer((made[outer[before]], made[outer[after]]) for before, after in inner_edges)
@@ -210,12 +203,26 @@ def make_tasks(
         if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
             made[planned.key] = result
     # By Airflow's >>: a converter may have made a group, whose first and last tasks only Airflow knows.
-    for _, before, after in sorted(converted):
+    for before, after in _edges_of_converted(plan, tasks):
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
     if not SETUPS.isdisjoint(tasks):
         _refuse_rules_behind_setup_tasks(plan.edges, {**made, **tasks})
     return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
+
+
+def _edges_of_converted(plan: Plan, tasks: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The edges of what converters make. Edges in a group come first: then its first and last tasks are known."""
+    outer, within, across = plan.outer, set(), set()
+    for edge in plan.edges:
+        before, after = edge
+        if before in tasks and after in tasks:
+            continue
+        if outer[before] != outer[after]:
+            across.add((outer[before], outer[after]))
+        else:
+            within.add(edge)
+    return [*sorted(within), *sorted(across)]
 
 
 def make_one_task(

@@ -1,7 +1,6 @@
 """The configuration of one DAG: the arguments that all its dbt tasks share, and contradictions, which are refused.
 
-Pure: configurations in, a dict or a ``CosmosValueError`` out. Precedence as in Cosmos: what the configuration decides
-replaces the same key of ``operator_args``.
+Precedence as in Cosmos: what the configuration decides replaces the same key of ``operator_args``.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
     :param plan: a whole plan; a plan without tasks that run dbt stays as it is.
     :param nodes: the selected nodes by unique id, tests among them.
     :param render: which of these tasks there are, and whether owners are notified.
-    :param operator: as ``PlanRequest.operator``.
+    :param operator: as ``PlanRequest.operator_pattern``.
     """
     # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
     own = [

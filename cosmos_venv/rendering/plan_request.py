@@ -108,7 +108,7 @@ class PlanRequest:
         return self.execution.execution_mode is ExecutionMode.WATCHER
 
     @cached_property
-    def operator(self) -> str:
+    def operator_pattern(self) -> str:
         """The import path of the operators, with ``{}`` for what they run."""
         mode = self.execution.dbt_mode(self.operator_args).value
         return f"operators.{mode}.Dbt{{}}{mode.title()}Operator"

@@ -89,7 +89,7 @@ class NodePlanner:
         self.left_out: Counter[DbtResourceType] = Counter()
         self.folders: FolderGroups | None = None
         self._request = request
-        self._nodes, self._render, self._operator = request.nodes, request.render, request.operator
+        self._nodes, self._render, self._operator = request.nodes, request.render, request.operator_pattern
         self._batches = request.batches.batches if request.batches else ()
         self._in_batches = request.batches.members if request.batches else frozenset()
         self._arguments = CommandArguments(request)
@@ -307,7 +307,7 @@ def plan(request: PlanRequest) -> Plan:
         if render.batch_by is None and 0 < request.settings.most_watching < number_of_watching(made):
             in_batches = dataclasses.replace(render, batch_by=BatchBy.FOLDER)
             return plan(dataclasses.replace(request, render=in_batches))
-    return with_tasks_of_run(made, request.nodes, render, request.operator)
+    return with_tasks_of_run(made, request.nodes, render, request.operator_pattern)
 
 
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:

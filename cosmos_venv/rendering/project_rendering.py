@@ -71,7 +71,7 @@ class RenderedProject:
             offer(dag, configuration.run_params)
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, domain=domain)
         self._whole = None
-        # None where Airflow's DAG processor parses the file, or the task of another DAG runs.
+        # None where no task runs in this process, as in the DAG processor, or no plan is kept.
         self._part = PartialProject.of_running_task(
             rendering, lambda made: self._make_whole(rendering, made), self._make_all
         )

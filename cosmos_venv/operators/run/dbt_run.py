@@ -155,19 +155,19 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     """
     task = run.task
     vars(task)["_artifacts"] = command.artifacts
-    watch: dict[str, Any] = {}
+    listeners: dict[str, Any] = {}
     on_node, target = run.on_node, command.artifacts.target
     if on_node is not None and command.base_cmd == tuple(task.base_cmd):
-        watch["on_node"] = lambda event: on_node(event, target)
+        listeners["on_node"] = lambda event: on_node(event, target)
     try:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
-            return _call(task.run_dbt_runner, run, command, command.words, watch)
+            return _call(task.run_dbt_runner, run, command, command.words, listeners)
         candidate = task._warm_candidate(run.executable)  # also for a plain process: dbt 2 has other flags
-        if watch and run.on_tick is not None:
-            watch["on_tick"] = run.on_tick
+        if listeners and run.on_tick is not None:
+            listeners["on_tick"] = run.on_tick
         words = dbt_2_command_line(command.words) if candidate.is_native else command.words
-        launch = {"keep_open": command.keep_open, **_launcher(run, candidate), **watch}
+        launch = {"keep_open": command.keep_open, **_launcher(run, candidate), **listeners}
         found = _call(task.run_subprocess, run, command, words, launch)
     except NotWarm as error:
         raise DbtNotStarted(

@@ -1,4 +1,4 @@
-"""The steps of one dbt run of a task: from its workspace, and the check that dbt has run the node, to callbacks."""
+"""The steps of one dbt run of a task, in order: workspace, packages, dbt, checks, callbacks."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
     :param done: nodes that the producer has built for this try; dbt runs for the task's other nodes.
-    :param asks_parents: whether it waits for the tasks before it, whose states were not given.
+    :param asks_parents: whether it waits for the tasks before it, whose states were not given or are not all over.
     """
 
     action: Action
@@ -192,7 +192,7 @@ def _alone(
 
 
 def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -> Verdict:
-    """The verdict for a task whose producer is over, without the outcome of each of the task's nodes."""
+    """The verdict where the producer has not begun, or is over and not each of the task's nodes has an outcome."""
     if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
     outcomes = {} if record is None else record.outcomes

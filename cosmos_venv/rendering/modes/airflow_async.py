@@ -52,7 +52,7 @@ def async_plan(plan: Plan, request: PlanRequest) -> Plan:
     compiled = sorted(str(task.node_id) for task in queries)
     ids = {task.task_id for task in queries}
     tasks = [_of_node(task, is_query=task.task_id in ids, has_setup=settings.has_setup) for task in plan.tasks]
-    setup = _setup(request.render, request.operator, compiled) if settings.has_setup else None
+    setup = _setup(request.render, request.operator_pattern, compiled) if settings.has_setup else None
     teardown = _teardown() if settings.has_teardown else None
     own = {task.task_id: task.task_id for task in (setup, teardown) if task is not None}
     made = msgspec.structs.replace(plan, tasks=tuple(tasks), tasks_map={**plan.tasks_map, **own})

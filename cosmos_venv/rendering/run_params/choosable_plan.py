@@ -46,7 +46,7 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
     indirect = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
     select = PlannedTask(
         task_id=SELECT_TASK_ID,
-        operator=request.operator.format("Select"),
+        operator=request.operator_pattern.format("Select"),
         arguments={
             **NOTHING_ELSE,
             **indirect,

@@ -283,7 +283,6 @@ def _run(
     if _is_told_to_go(control, alive):
         guard.send(parts.used, "u")
         step.sendall(GO)
-        guard.send(control.fileno(), f"pid {pid}\n")
         # Lists of servers show this name for the command. Further words of the command line may be secret.
         take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
     step.close()  # without GO the child ends by itself
