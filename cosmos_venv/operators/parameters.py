@@ -29,8 +29,8 @@ OF_SOME_OPERATORS = frozenset(
     full_refresh gcp_conn_id impersonation_chain is_virtualenv_dir_temporary job_labels location log_format macro_name
     max_wait mode model_unique_id never_fail node_ids nodes notify_owners on_warning_callback owners
     pip_install_options poke_interval poll_interval producer_task_id py_executable py_requirements
-    py_system_site_packages required_files selectors silent_fail soft_fail sources task_nodes tasks timeout
-    virtualenv_dir warn_is_fresh
+    py_system_site_packages required_files selectors silent_fail soft_fail sources starts_on_worker task_nodes
+    tasks timeout virtualenv_dir warn_is_fresh
     """.split()
 )
 """The parameters of dbt operators of all modes, except the parameters of ``DbtLocalBaseOperator``.

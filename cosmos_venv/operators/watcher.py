@@ -126,6 +126,8 @@ class DbtConsumerWatcherSensor:
     :ivar model_unique_id: unique id of the node that it stands for.
     :ivar producer_task_id: id of the task that it watches.
     :ivar deferrable: whether it waits in the triggerer. False: it is a sensor that looks again and again.
+    :ivar starts_on_worker: whether a worker starts it, and defers it to the triggerer. False: it starts in the
+        triggerer, where Airflow can do so (3.3.2 and later).
     :ivar poke_interval: seconds between two looks, where it does not wait in the triggerer.
     """
 
@@ -134,6 +136,7 @@ class DbtConsumerWatcherSensor:
         "model_unique_id": None,
         "producer_task_id": PRODUCER_WATCHER_TASK_ID,
         "deferrable": True,
+        "starts_on_worker": False,
         "poke_interval": 10.0,
     }
     #: the method that Airflow calls after the trigger.
@@ -143,10 +146,13 @@ class DbtConsumerWatcherSensor:
     producer_task_id: str
     retry_on: tuple[str, ...] = ()  # as for node_ids
     deferrable: bool
+    starts_on_worker: bool
     poke_interval: float
 
     if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
-        start_from_trigger = _PerTaskAttribute(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
+        start_from_trigger = _PerTaskAttribute(
+            lambda task: task.deferrable and TASKS_START_AS_TRIGGERS and not task.starts_on_worker, of_class=False
+        )
         start_trigger_args = _PerTaskAttribute(
             lambda task: task._trigger() if task.start_from_trigger else None, of_class=None
         )

@@ -369,14 +369,17 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
 def _watching_queue(maker: TaskMaker, arguments: Mapping[str, Any]) -> str:
     """The queue for a watching task, from the settings; a task has one queue for all its work on workers.
 
-    ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
+    Both arguments that decide it may come from the node, all tasks of the project, or Airflow's ``default_args``.
     """
     deferred, on_worker = maker.watching_queues
     if deferred == on_worker:
         return deferred
-    given = (arguments, maker.shared, maker.default_args)
-    is_deferrable = next((each["deferrable"] for each in given if "deferrable" in each), True)
-    return deferred if TASKS_START_AS_TRIGGERS and is_deferrable else on_worker
+
+    def given(name: str, default: bool) -> Any:
+        return next((each[name] for each in (arguments, maker.shared, maker.default_args) if name in each), default)
+
+    starts_in_triggerer = given("deferrable", True) and not given("starts_on_worker", False)
+    return deferred if TASKS_START_AS_TRIGGERS and starts_in_triggerer else on_worker
 
 
 def _default_args(dag: DAG, task_group: TaskGroup | None) -> dict[str, Any]:

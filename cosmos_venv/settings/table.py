@@ -200,8 +200,8 @@ watcher_dbt_producer_queue = of_cosmos(
 )
 watcher_dbt_consumer_queue = of_cosmos(
     "",
-    "Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they begin on a worker: before "
-    "Airflow 3.3.2, and with deferrable=False. Empty: that of watcher_dbt_execution_queue.",
+    "Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they start on a worker: before "
+    "Airflow 3.3.2, in large DAGs, and with deferrable=False. Empty: that of watcher_dbt_execution_queue.",
 )
 watcher_dbt_retry_queue = of_cosmos(
     "",

@@ -44,6 +44,7 @@ def queue_of(task: Any) -> tuple[bool, str]:
         pytest.param({}, (True, DEFERRED), id="nothing"),
         pytest.param({"operator_args": {"deferrable": False}}, (False, ON_WORKER), id="operator-args"),
         pytest.param({"default_args": {"deferrable": False}}, (False, ON_WORKER), id="default-args"),
+        pytest.param({"operator_args": {"starts_on_worker": True}}, (True, ON_WORKER), id="starts-on-a-worker"),
         pytest.param(
             {"operator_args": {"deferrable": True}, "default_args": {"deferrable": False}},
             (True, DEFERRED),

@@ -128,8 +128,8 @@ class DbtNodeTrigger(BaseTrigger):
         if key is None:  # the task began here
             context = ti.get_template_context()
             key = journal_key({"ti": ti, "dag_run": context.get("dag_run")}, self.producer_task_id)
-            # Airflow (seen in 3.3.2) deserializes the whole DAG for each task that begins in the triggerer. The context
-            # kept this DAG while the task waited: 1,000 tasks of one DAG took 2.9 GB.
+            # Airflow (seen in 3.3.2) deserializes the whole DAG for each task that starts in the triggerer. The context
+            # kept this DAG while the task waited: 3 MB for each task of a DAG of 1,000 tasks.
             context.clear()
             ti.task = None
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}

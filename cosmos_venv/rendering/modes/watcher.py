@@ -41,6 +41,12 @@ _NO_INSTALLED_DBT = {"dbt_executable_path": None, "invocation_mode": None}
 # Cosmos's numbers: the producer has priority over the tasks that wait for it.
 _PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
 _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
+_MOST_IN_TRIGGERER = 400
+"""The number of tasks of the largest plan whose watching tasks start in the triggerer.
+
+For each task that starts there, Airflow (seen in 3.3.2) sends the whole DAG to the triggerer and deserializes it. With
+1,000 nodes the triggerer took 7 GB and 600 s of CPU. A worker that defers a task takes the same time in any DAG.
+"""
 _WATCHER_OF = {
     f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
@@ -66,7 +72,8 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
         return plan
     sources = _sources(request) if request.settings.asks_freshness else {}
     ids_of = _watched_ids(plan, built, nodes, sources)
-    tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
+    start = {"starts_on_worker": True} if len(plan.tasks) > _MOST_IN_TRIGGERER else {}
+    tasks = [_watching(task, ids_of[task.task_id], start) if task.task_id in ids_of else task for task in plan.tasks]
     told = {each: request.selectors[each] for each in built}
     mode = request.execution.producer_dbt_mode(request.operator_args)
     producer = PlannedTask(
@@ -187,10 +194,11 @@ def _watched_ids(
     return found
 
 
-def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
+def _watching(task: PlannedTask, node_ids: list[str], start: Mapping[str, bool]) -> PlannedTask:
     if not node_ids:  # all tests of the node also read a node with its own dbt, and run behind that node
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
+        **start,  # a node's own argument wins
         **task.arguments,
         "node_ids": sorted(node_ids),
         "model_unique_id": task.node_id,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, DbtTaskGroup
+from cosmos_venv import DbtDag, DbtTaskGroup, compat
 from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
@@ -344,3 +344,26 @@ def test_the_alias_of_the_producers_assets_is_known_when_the_dag_is_parsed() -> 
     dag = DbtDag(dag_id="ops", schedule=None, start_date=START, **arguments("stg_pings"))
 
     assert [each.name for each in dag.get_task("dbt_producer_watcher").outlets] == ["ops__dbt_producer_watcher"]
+
+
+@pytest.mark.parametrize(("number", "is_large"), [(200, False), (201, True)])
+def test_tasks_of_a_large_dag_start_on_a_worker(number: int, is_large: bool) -> None:
+    """Airflow sends the whole DAG to the triggerer for each task that starts there: 1,000 tasks took 7 GB."""
+    models = [node(f"model.shop.m{each}") for each in range(number)]
+    tests = [node(f"test.shop.unique_m{each}.1", models[each].unique_id) for each in range(number)]
+
+    made = planned(*models, *tests)
+
+    watching = [task for task in made.tasks if "node_ids" in task.arguments]
+    assert len(watching) == 2 * number
+    assert {task.arguments.get("starts_on_worker", False) for task in watching} == {is_large}
+
+
+@pytest.mark.skipif(not compat.TASKS_START_AS_TRIGGERS, reason="no task of this Airflow starts in the triggerer")
+@pytest.mark.parametrize("on_worker", [False, True])
+def test_a_user_says_where_tasks_start(on_worker: bool) -> None:
+    given = {**arguments(), "operator_args": {"starts_on_worker": on_worker}}
+    dag = DbtDag(dag_id="ops", schedule=None, start_date=START, **given)
+
+    task: Any = dag.get_task("geo_rollup_run")
+    assert (task.start_from_trigger, task.start_trigger_args is None) == (not on_worker, on_worker)
