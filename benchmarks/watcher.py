@@ -40,6 +40,8 @@ def ways_of(size: int) -> dict[str, Way]:
     ways = {WATCHER: Way(mode="WATCHER"), SHARE: Way()}
     if size >= LARGE:
         nothing = Way(bash_tasks=size, width=size // WAVES, is_slow=True)
+        # Tasks start on workers, as many bash tasks do: each takes a quarter of an hour.
+        ways[WATCHER] = Way(mode="WATCHER", is_slow=True)
         return {**ways, JOINED: Way(mode="WATCHER", render=', batch_by="wave"'), AS_MANY: nothing}
     ways[LATE] = Way(mode="WATCHER", late=_LATE_BY_NODE * size)
     ways[BATCH] = Way(mode="VIRTUALENV", render=', batch_by="all"')
