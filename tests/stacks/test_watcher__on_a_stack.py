@@ -21,6 +21,8 @@ for dag_id, retries, of_producer in (
     # Before the second build, the first one has failed the task of its model: so the task is at its second try, too.
     of_producer = {"retries": of_producer, "retry_delay": timedelta(seconds=20)}
     globals()[dag_id] = DbtDag(dag_id, **of_dag(retries=retries), **of_dbt(dag_id, **of_producer))
+
+on_workers = DbtDag("on_workers", operator_args={"starts_on_worker": True}, **of_dag(), **of_dbt("on_workers"))
 """
 
 
@@ -32,7 +34,7 @@ def prepare(stack: Stack) -> dict[str, Watched]:
         key.write_text("the key of all workers")
         key.chmod(0o600)
         stack.variables["AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE"] = str(key)
-    return make_watched(stack, "plain", "failing", "retried", "alone", "killed")
+    return make_watched(stack, "plain", "failing", "retried", "alone", "killed", "on_workers")
 
 
 def test_a_task_ends_with_its_node(scene: dict[str, Watched]) -> None:
@@ -60,6 +62,18 @@ def test_a_run_is_as_dbts_exit_code(scene: dict[str, Watched]) -> None:
 
     assert watched.end() == ("failed", MART_FAILED), watched.stack.logs()
     assert watched.commands() == [("build", {*NODES})]
+
+
+def test_tasks_that_start_on_workers_end_with_their_nodes(scene: dict[str, Watched]) -> None:
+    """As in a DAG of more than 400 tasks."""
+    watched = scene["on_workers"]
+    watched.dbt.script("build", nth=1, nodes={"mart": "error"})
+
+    watched.begin()
+
+    assert watched.end() == ("failed", MART_FAILED), watched.stack.logs()
+    assert watched.commands() == [("build", {*NODES})]
+    assert all((watched.stack.folder / f"on_workers.{name}_run.pid").exists() for name in NODES), "workers ran"
 
 
 def test_a_retry_builds_what_is_not_done(scene: dict[str, Watched]) -> None:
