@@ -40,7 +40,7 @@ def ways_of(size: int) -> dict[str, Way]:
     ways = {WATCHER: Way(mode="WATCHER"), SHARE: Way()}
     if size >= LARGE:
         nothing = Way(bash_tasks=size, width=size // WAVES, is_slow=True)
-        # Tasks start on workers, as many bash tasks do: each takes a quarter of an hour.
+        # Its tasks start on workers, as bash tasks do: a run of either takes a quarter of an hour or more.
         ways[WATCHER] = Way(mode="WATCHER", is_slow=True)
         return {**ways, JOINED: Way(mode="WATCHER", render=', batch_by="wave"'), AS_MANY: nothing}
     ways[LATE] = Way(mode="WATCHER", late=_LATE_BY_NODE * size)

@@ -1,8 +1,8 @@
 """Operators of ExecutionMode.WATCHER: a producer that runs one ``dbt build``, and a task for each node that watches it.
 
-A task that watches begins and ends in the triggerer, without a worker, where Airflow can do that (3.3.2 and later). On
-other releases a worker starts it and lets the trigger wait. Its later tries run dbt for its nodes alone, once the
-producer is over.
+A task that watches starts and ends in the triggerer, without a worker, where Airflow can do that (3.3.2 and later).
+With ``starts_on_worker``, as in a large plan, and on other releases, a worker starts and defers it. Its later tries run
+dbt for its nodes alone, once the producer is over.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @functools.cached_property
     def watching_queues(self) -> tuple[str, str]:
-        """The queues of watching tasks: of tasks that wait in the triggerer, and of tasks that wait on a worker.
+        """The queues of watching tasks: of tasks that start in the triggerer, and of tasks that start on a worker.
 
         Read once: to read both settings for each task took half of the time to make a DAG of the mode.
         """
@@ -203,7 +203,7 @@ def make_tasks(
         if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
             made[planned.key] = result
     # By Airflow's >>: a converter may have made a group, whose first and last tasks only Airflow knows.
-    for before, after in _edges_of_converted(plan, tasks):
+    for before, after in _edges_of_converted(plan, tasks, outer) if plan.conversions else ():
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
     if not SETUPS.isdisjoint(tasks):
@@ -211,9 +211,12 @@ def make_tasks(
     return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
 
 
-def _edges_of_converted(plan: Plan, tasks: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The edges of what converters make. Edges in a group come first: then its first and last tasks are known."""
-    outer, within, across = plan.outer, set(), set()
+def _edges_of_converted(plan: Plan, tasks: Mapping[str, Any], outer: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The edges of what converters make.
+
+    Edges within a group come first: ``>>`` between groups needs the first and last tasks of both.
+    """
+    within, across = set(), set()
     for edge in plan.edges:
         before, after = edge
         if before in tasks and after in tasks:

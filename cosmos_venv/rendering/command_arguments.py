@@ -31,7 +31,7 @@ class NodeTests(NamedTuple):
 
 
 class CommandArguments:
-    """The arguments of single tasks.
+    """The arguments of the dbt command of each task.
 
     :param request: what is planned.
     """

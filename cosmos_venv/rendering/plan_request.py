@@ -1,6 +1,6 @@
 """``PlanRequest``: everything that decides the plan of a project.
 
-From it follows for all tasks: which nodes are shown (``visibility``), which run together, and which tests run apart.
+It also says which nodes are shown (``visibility``), which run together, and which tests run apart.
 
 Pure: no Airflow is asked, and no setting is read.
 """

@@ -201,11 +201,11 @@ watcher_dbt_producer_queue = of_cosmos(
 watcher_dbt_consumer_queue = of_cosmos(
     "",
     "Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they start on a worker: before "
-    "Airflow 3.3.2, in large DAGs, and with deferrable=False. Empty: that of watcher_dbt_execution_queue.",
+    "Airflow 3.3.2, with starts_on_worker, and with deferrable=False. Empty: that of watcher_dbt_execution_queue.",
 )
 watcher_dbt_retry_queue = of_cosmos(
     "",
-    "Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they begin in the triggerer and need "
+    "Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they start in the triggerer and need "
     "a worker only to run dbt in a later try. Empty: that of watcher_dbt_execution_queue.",
 )
 watcher_max_tasks = own(

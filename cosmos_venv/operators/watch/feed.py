@@ -1,9 +1,9 @@
 """The state of a run's producer, read once for all tasks of this process that watch it.
 
 The files of its journal are read twice a second where this host has them. The published record is read after the
-producer's end, and while no file of this host grows: the producer is on another host. Airflow's state of the producer
-is asked in a loop of its own: a round trip can take 15 s where the triggerer is busy, and lines of the journal must not
-wait.
+producer's end, and while no file of this host grows: the producer may run on another host. Airflow's state of the
+producer is asked in a loop of its own: a round trip can take 15 s where the triggerer is busy, and lines of the journal
+must not wait.
 """
 
 from __future__ import annotations

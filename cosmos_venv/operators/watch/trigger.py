@@ -125,7 +125,7 @@ class DbtNodeTrigger(BaseTrigger):
 
     def _producer(self, ti: Any) -> Producer:
         key = self.key
-        if key is None:  # the task began here
+        if key is None:  # the task started here
             context = ti.get_template_context()
             key = journal_key({"ti": ti, "dag_run": context.get("dag_run")}, self.producer_task_id)
             # Airflow (seen in 3.3.2) deserializes the whole DAG for each task that starts in the triggerer. The context
@@ -218,7 +218,7 @@ def look_or_defer(
     parents: Sequence[str],
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Look once: end the task as dbt has ended its nodes, or wait.
+    """Look once: end the task as dbt has ended its nodes, or defer or reschedule it.
 
     Returns the nodes for which dbt has to run in this task; none where all are built.
 

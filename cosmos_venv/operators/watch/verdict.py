@@ -192,7 +192,7 @@ def _alone(
 
 
 def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -> Verdict:
-    """The verdict where the producer has not begun, or is over and not each of the task's nodes has an outcome."""
+    """The verdict where the producer was skipped or is upstream_failed, or is over without an outcome of each node."""
     if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
     outcomes = {} if record is None else record.outcomes

@@ -45,7 +45,7 @@ _MOST_IN_TRIGGERER = 400
 """The number of tasks of the largest plan whose watching tasks start in the triggerer.
 
 For each task that starts there, Airflow (seen in 3.3.2) sends the whole DAG to the triggerer and deserializes it. With
-1,000 nodes the triggerer took 7 GB and 600 s of CPU. A worker that defers a task takes the same time in any DAG.
+1,000 nodes the triggerer took 7 GB and 600 s of CPU. A worker that defers a task parses the file for this task alone.
 """
 _WATCHER_OF = {
     f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
@@ -198,7 +198,6 @@ def _watching(task: PlannedTask, node_ids: list[str], start: Mapping[str, bool])
     if not node_ids:  # all tests of the node also read a node with its own dbt, and run behind that node
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
-        **start,  # a node's own argument wins
         **task.arguments,
         "node_ids": sorted(node_ids),
         "model_unique_id": task.node_id,
@@ -207,7 +206,7 @@ def _watching(task: PlannedTask, node_ids: list[str], start: Mapping[str, bool])
         "trigger_rule": "always",
     }
     return msgspec.structs.replace(
-        task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults=_AFTER_PRODUCER
+        task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults={**_AFTER_PRODUCER, **start}
     )
 
 

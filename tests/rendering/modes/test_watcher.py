@@ -24,6 +24,7 @@ from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.modes import watcher
 from cosmos_venv.rendering.one_task.plan_cache import plan_key
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering import made as of_nodes
@@ -356,7 +357,17 @@ def test_tasks_of_a_large_dag_start_on_a_worker(number: int, is_large: bool) -> 
 
     watching = [task for task in made.tasks if "node_ids" in task.arguments]
     assert len(watching) == 2 * number
-    assert {task.arguments.get("starts_on_worker", False) for task in watching} == {is_large}
+    assert {task.defaults.get("starts_on_worker", False) for task in watching} == {is_large}
+
+
+def test_the_users_word_wins_over_the_size_of_the_dag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "_MOST_IN_TRIGGERER", 1)
+    start = {"schedule": None, "start_date": START}
+
+    of_plan = DbtDag(dag_id="ops", **start, **arguments())
+    of_user = DbtDag(dag_id="own", **start, **{**arguments(), "operator_args": {"starts_on_worker": False}})
+
+    assert [each.get_task("geo_rollup_run").starts_on_worker for each in (of_plan, of_user)] == [True, False]
 
 
 @pytest.mark.skipif(not compat.TASKS_START_AS_TRIGGERS, reason="no task of this Airflow starts in the triggerer")
