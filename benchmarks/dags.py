@@ -14,6 +14,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -150,31 +151,32 @@ def builds(bench: Bench) -> list[Row]:
         if size <= LARGEST_OF_COSMOS:
             rows.append(_cosmos_row(size, ours, build(bench, "cosmos", size, 1 if size > 1000 else 2)))
         rows.append(_memory_row(size, project_of(bench.folder, size), ours, direct))
-    growth = math.log(seconds[20000] / seconds[1000]) / math.log(20)
-    figures = f"{seconds[1000]:.2f} s and {seconds[20000]:.2f} s"
-    rows.append(Row("DAG build: growth from 1,000 to 20,000 models", figures, growth, GROWTH_BOUND, "(exponent)"))
+    rows.append(_growth_row("DAG build", {size: seconds[size] for size in (1000, 20000)}))
     return rows
 
 
 def kinds(bench: Bench) -> list[Row]:
     """The DAG in other kinds than a task a node, over a task a node, and how the cost grows."""
-    rows, seconds = [], {}
+    rows = []
+    seconds: dict[str, dict[int, float]] = {kind: {} for kind in ("", *KINDS)}
     for size in KINDS_OF:
-        for kind in ("", *KINDS):
+        for kind, taken in seconds.items():
             found = build(bench, "cosmos_venv", size, 2, kind)
-            seconds[kind, size] = found["seconds"]
+            taken[size] = found["seconds"]
             if kind:
-                plain = seconds["", size]
+                plain = seconds[""][size]
                 figures = f"{found['seconds']:.2f} s for {found['tasks']:,} tasks; a task a node {plain:.2f} s"
                 what = f"DAG build, {_called(size)}, {KINDS[kind]}, over a task a node"
                 rows.append(Row(what, figures, found["seconds"] / plain))
-    few, many = KINDS_OF
-    for kind, words in KINDS.items():
-        figures = f"{seconds[kind, few]:.2f} s and {seconds[kind, many]:.2f} s"
-        growth = math.log(seconds[kind, many] / seconds[kind, few]) / math.log(many / few)
-        what = f"DAG build, {words}: growth from {few:,} to {many:,} models"
-        rows.append(Row(what, figures, growth, GROWTH_BOUND, "(exponent)"))
-    return rows
+    return rows + [_growth_row(f"DAG build, {words}", seconds[kind]) for kind, words in KINDS.items()]
+
+
+def _growth_row(what: str, seconds: Mapping[int, float]) -> Row:
+    """How the seconds of two sizes grow: with the size to the power of the exponent."""
+    few, many = seconds
+    growth = math.log(seconds[many] / seconds[few]) / math.log(many / few)
+    figures = f"{seconds[few]:.2f} s and {seconds[many]:.2f} s"
+    return Row(f"{what}: growth from {few:,} to {many:,} models", figures, growth, GROWTH_BOUND, "(exponent)")
 
 
 def _build_row(size: int, kind: str, ours: dict[str, Any], plain: dict[str, Any], bound: float) -> Row:

@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.dags import DAG_FILE, PLAIN_FILE, SMALL, project_of, side
+from benchmarks.dags import DAG_FILE, KINDS, PLAIN_FILE, SMALL, project_of, side
 from benchmarks.environments import FAKE, REAL, Tasks, cold_beyond_dbt, milliseconds
 from benchmarks.harness import ROOT, Bench, Row, in_turns, main, ratio
 from benchmarks.workers import Implementation, Worker, workers
@@ -63,9 +63,10 @@ def build(bench: Bench) -> list[Row]:
         return float(found["seconds"])
 
     few = max(2, bench.rounds // 4)
-    kinds = {"": "", "WATCHER": ", WATCHER", "batches": ", batches by wave", "run_params": ", run_params"}
+    kinds = {"": "a task a node", **KINDS}
+    del kinds["domains"]  # 0.2.0 has none
     return [
-        _row(f"DAG build, {size:,} models{words}", _in_turns(bench, partial(seconds, size, kind), few))
+        _row(f"DAG build, {size:,} models, {words}", _in_turns(bench, partial(seconds, size, kind), few))
         for size in SIZES
         for kind, words in kinds.items()
     ]

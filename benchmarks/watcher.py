@@ -37,11 +37,10 @@ _LATE_BY_NODE = 0.25  # seconds: 300 triggers took up to 50 s to begin
 
 def ways_of(size: int) -> dict[str, Way]:
     """The DAGs by their names in the table."""
-    ways = {WATCHER: Way(mode="WATCHER"), SHARE: Way()}
+    # More than 400 tasks start on workers, as bash tasks do: a run of either takes a quarter of an hour or more.
+    ways = {WATCHER: Way(mode="WATCHER", is_slow=size >= LARGE), SHARE: Way()}
     if size >= LARGE:
         nothing = Way(bash_tasks=size, width=size // WAVES, is_slow=True)
-        # Its tasks start on workers, as bash tasks do: a run of either takes a quarter of an hour or more.
-        ways[WATCHER] = Way(mode="WATCHER", is_slow=True)
         return {**ways, JOINED: Way(mode="WATCHER", render=', batch_by="wave"'), AS_MANY: nothing}
     ways[LATE] = Way(mode="WATCHER", late=_LATE_BY_NODE * size)
     ways[BATCH] = Way(mode="VIRTUALENV", render=', batch_by="all"')

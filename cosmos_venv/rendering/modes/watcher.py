@@ -41,6 +41,7 @@ _NO_INSTALLED_DBT = {"dbt_executable_path": None, "invocation_mode": None}
 # Cosmos's numbers: the producer has priority over the tasks that wait for it.
 _PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
 _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
+_ON_WORKER = {**_AFTER_PRODUCER, "starts_on_worker": True}
 _MOST_IN_TRIGGERER = 400
 """The number of tasks of the largest plan whose watching tasks start in the triggerer.
 
@@ -72,8 +73,8 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
         return plan
     sources = _sources(request) if request.settings.asks_freshness else {}
     ids_of = _watched_ids(plan, built, nodes, sources)
-    start = {"starts_on_worker": True} if len(plan.tasks) > _MOST_IN_TRIGGERER else {}
-    tasks = [_watching(task, ids_of[task.task_id], start) if task.task_id in ids_of else task for task in plan.tasks]
+    defaults = _AFTER_PRODUCER if len(plan.tasks) <= _MOST_IN_TRIGGERER else _ON_WORKER
+    tasks = [_watching(task, ids_of[task.task_id], defaults) if task.task_id in ids_of else task for task in plan.tasks]
     told = {each: request.selectors[each] for each in built}
     mode = request.execution.producer_dbt_mode(request.operator_args)
     producer = PlannedTask(
@@ -194,7 +195,7 @@ def _watched_ids(
     return found
 
 
-def _watching(task: PlannedTask, node_ids: list[str], start: Mapping[str, bool]) -> PlannedTask:
+def _watching(task: PlannedTask, node_ids: list[str], defaults: dict[str, Any]) -> PlannedTask:
     if not node_ids:  # all tests of the node also read a node with its own dbt, and run behind that node
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
@@ -205,9 +206,7 @@ def _watching(task: PlannedTask, node_ids: list[str], start: Mapping[str, bool])
         # All tasks wait from the start of the run: a task that starts after the end of another one is 3 to 7 s late.
         "trigger_rule": "always",
     }
-    return msgspec.structs.replace(
-        task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults={**_AFTER_PRODUCER, **start}
-    )
+    return msgspec.structs.replace(task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults=defaults)
 
 
 def _neighbours(tasks: Collection[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
