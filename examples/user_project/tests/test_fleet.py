@@ -37,7 +37,8 @@ def test_days_that_were_missed_build_one_environment(fleet):
     # Airflow 2 runs a day when it is over, Airflow 3 when it begins: two days, or three.
     assert len(outcomes) >= 2
     assert all(outcome.succeeded for outcome in outcomes)
-    assert len({call.prefix for call in fleet.calls}) == 1
+    # Loading the file has an environment of its own, for dbt ls.
+    assert len({call.prefix for call in fleet.calls if call.command != "ls"}) == 1
 
 
 def test_the_lock_of_a_dead_worker_stops_nobody(fleet):
