@@ -74,7 +74,7 @@ class DbtDag(DAG, RenderedProject):
 
         :param memo: the copies that are made already.
         """
-        self._make_all()
+        self._make_rest()
         return super().__deepcopy__(memo)
 
 

@@ -268,7 +268,8 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> DbtAnswer:
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     from cosmos_venv.project.dbt_ls_runner import open_question, prepared, retire_if_damaged
-    from cosmos_venv.project.ls_cache import ask, kept_answer
+    from cosmos_venv.project.ls_answer import ask
+    from cosmos_venv.project.ls_cache import kept_answer
 
     with open_question(request, is_selection=is_selection) as question:
         kept, reason = kept_answer(question)

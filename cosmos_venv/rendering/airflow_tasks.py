@@ -131,7 +131,7 @@ def _of_any_operator() -> frozenset[str]:
     return parameters(DbtLocalBaseOperator) | OF_SOME_OPERATORS
 
 
-def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
+def draw_edges(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
     """Put the first task of each pair before the second.
 
     :param edges: pairs of tasks, all in one DAG.
@@ -142,7 +142,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
         after.upstream_task_ids.add(before.task_id)
 
 
-def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
+def draw_outer_edges(edges: Iterable[tuple[Any, Any]]) -> None:
     """Write into groups what is before and after them, so that the graph view shows one edge.
 
     ``>>`` does this, and also draws the edges between tasks. Here the edges between tasks must be drawn before.
@@ -182,7 +182,7 @@ def make_tasks(
     :param task_group: the group that they stand in; None: the DAG itself.
     :param converters: make the tasks and groups of the plan's conversions.
     :param there: what ``make_one_task`` has made of the same plan, by its id in the plan.
-    :returns: the task or group of each node that is drawn, by its unique id.
+    :returns: the task or group of each rendered node, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
     groups = _make_groups(plan.groups, dag, task_group, there)
@@ -197,8 +197,8 @@ def make_tasks(
     outer = plan.outer
     inner_edges = [edge for edge in plan.edges if edge[0] in tasks and edge[1] in tasks]
     # Of each edge only its ids are kept: tuples of tasks and groups took a twentieth of the memory of 10,000 tasks.
-    draw((tasks[before], tasks[after]) for before, after in inner_edges)
-    draw_outer((made[outer[before]], made[outer[after]]) for before, after in inner_edges)
+    draw_edges((tasks[before], tasks[after]) for before, after in inner_edges)
+    draw_outer_edges((made[outer[before]], made[outer[after]]) for before, after in inner_edges)
     for planned in plan.conversions:
         if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
             made[planned.key] = result

@@ -45,20 +45,21 @@ class _Label(NamedTuple):
     name: str
 
 
-def batches_of(drawn: Mapping[str, DbtNode], together: Collection[str], batch_by: BatchBy | Labels) -> Batches:
+def batches_of(rendered: Mapping[str, DbtNode], together: Collection[str], batch_by: BatchBy | Labels) -> Batches:
     """The batches of a plan.
 
-    :param drawn: the nodes that have tasks, by unique id, without tests.
+    :param rendered: the nodes that have tasks, by unique id, without tests.
     :param together: unique ids of the nodes that may run in a batch; the others have tasks of their own.
     :param batch_by: gives a label to each node, or to some; a node without one has a task of its own.
     :raises CosmosValueError: when a callable gives what cannot be a label.
     :raises CosmosLoadDbtException: when nodes depend on each other in a circle.
     """
     parents = {
-        each: [parent for parent in dict.fromkeys(node.depends_on) if parent in drawn] for each, node in drawn.items()
+        each: [parent for parent in dict.fromkeys(node.depends_on) if parent in rendered]
+        for each, node in rendered.items()
     }
-    ordered = in_order(drawn, ((parent, each) for each, found in parents.items() for parent in found))
-    nodes = {each: drawn[each] for each in ordered if each in together}
+    ordered = in_order(rendered, ((parent, each) for each, found in parents.items() for parent in found))
+    nodes = {each: rendered[each] for each in ordered if each in together}
     label = _LABELS[batch_by] if isinstance(batch_by, BatchBy) else partial(_given_labels, batch_by)
     return _merged(ordered, parents, label(nodes, parents, ordered))
 

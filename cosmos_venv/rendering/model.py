@@ -306,10 +306,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batches(msgspec.Struct, frozen=True, kw_only=True):
-    """All batches of a plan, and the order of everything that is drawn.
+    """All batches of a plan, and the order of all nodes that have tasks.
 
     :param batches: in the order of their first nodes.
-    :param unit_of: unique id of each drawn node to the number of its unit. A unit is a batch, or a node in no batch.
+    :param unit_of: unique id of each rendered node to the number of its unit. A unit is a batch, or a node in no batch.
     :param before: for each unit a set of bits: all units upstream of it, direct or not.
     """
 
@@ -323,7 +323,7 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(each for batch in self.batches for each in batch.members)
 
     def units_of(self, unique_ids: Iterable[str]) -> list[int]:
-        """The units of nodes, each once; a node that is not drawn has none.
+        """The units of nodes, each once; a node that is not rendered has none.
 
         :param unique_ids: ids of nodes, such as the parents of a test.
         """

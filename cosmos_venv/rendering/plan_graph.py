@@ -113,17 +113,17 @@ def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
 class Assembly:
     """The plan of one project, edge by edge.
 
-    :param drawn: the tasks of each node, by its unique id.
+    :param planned: the tasks of each node, by its unique id.
     :param end: the one test task of AFTER_ALL, behind all leaves; None: there is none.
     :param folders: the groups of folders; None: nodes are not grouped by folder.
     """
 
     def __init__(
-        self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: FolderGroups | None
+        self, planned: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: FolderGroups | None
     ) -> None:
-        self._drawn = drawn
+        self._planned = planned
         # All nodes of a batch share one PlannedNode.
-        self._each_once = list({id(each): each for each in drawn.values()}.values())
+        self._each_once = list({id(each): each for each in planned.values()}.values())
         self._everything = [*self._each_once, *([end] if end is not None else [])]
         self._end = end
         self._folders = folders
@@ -139,7 +139,7 @@ class Assembly:
         self._join_all()
         entries = {entry.key: entry for each in self._everything for entry in each.entries}
         ordered = [entries[each] for each in in_order(entries, self._edges)]
-        outers = {unique_id: each.outer for unique_id, each in self._drawn.items()}
+        outers = {unique_id: each.outer for unique_id, each in self._planned.items()}
         if self._end is not None:
             outers[self._end.outer] = self._end.outer
         return Plan(
@@ -158,11 +158,11 @@ class Assembly:
             for before, after in pairwise(child.entries):
                 self._edges.add((before.key, after.key))
             for parent in dict.fromkeys(child.depends_on):
-                if parent in self._drawn:
+                if parent in self._planned:
                     parents |= set() if child in ready else {parent}
-                    self._join_nodes(self._drawn[parent], child)
+                    self._join_nodes(self._planned[parent], child)
         if self._end is not None:
-            for unique_id, each in self._drawn.items():
+            for unique_id, each in self._planned.items():
                 if unique_id not in parents and each not in ready:
                     self._join_nodes(each, self._end)
             for each in ready:  # the tests of all nodes come before the DAG of another domain

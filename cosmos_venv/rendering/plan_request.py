@@ -154,19 +154,19 @@ class PlanRequest:
             return None
         from cosmos_venv.rendering.batches import batches_of  # few DAGs have any
 
-        drawn, together = {}, set()
+        rendered, together = {}, set()
         for unique_id, node in self.nodes.items():
             shown, is_converted = self.visibility[unique_id], node.resource_type in self.converted
             if shown is Visibility.NOTHING and not is_converted:
                 continue
-            drawn[unique_id] = node
+            rendered[unique_id] = node
             is_built = shown is Visibility.TASK or node.has_ephemeral_materialization
             has_own_task = is_converted or has_own_arguments(node) or self.runs_only_changed(node)
             # With one batch for all nodes, dbt itself runs the children of a failed node.
             has_own_task |= self.render.batch_by is not BatchBy.ALL and self.passes_failure(node)
             if is_built and node.resource_type in BUILT and not has_own_task:
                 together.add(unique_id)
-        return batches_of(drawn, together, self.render.batch_by)
+        return batches_of(rendered, together, self.render.batch_by)
 
     @cached_property
     def converted(self) -> frozenset[DbtResourceType]:

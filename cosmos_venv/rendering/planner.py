@@ -97,8 +97,8 @@ class NodePlanner:
             paths = (each.original_file_path.parent for each in self._nodes.values())
             self.folders = FolderGroups(paths, by_path=request.settings.groups_by_path)
 
-    def draw(self, node: DbtNode) -> PlannedNode | None:
-        """The tasks of a node; None when it has none, and for tests and nodes of batches, which other methods draw.
+    def plan_node(self, node: DbtNode) -> PlannedNode | None:
+        """The tasks of a node; None when it has none, and for tests and nodes of batches, which other methods plan.
 
         :param node: a selected node.
         """
@@ -107,36 +107,36 @@ class NodePlanner:
             return None
         visibility = self._request.visibility[node.unique_id]
         if visibility is Visibility.NOTHING:
-            return self._draw_hidden(node)
+            return self._plan_hidden(node)
         folder = self._folder_of(node)
         if self._has_test_task(node):
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
-            return self._draw_group(node, place, visibility)
+            return self._plan_group(node, place, visibility)
         entry = self._single(node, _Place(folder=folder, group=folder), visibility)
         return _planned(node, *self._with_passage(node, entry))
 
-    def draw_detached(self) -> dict[str, PlannedNode]:
+    def plan_detached(self) -> dict[str, PlannedNode]:
         """The tests that run apart, by unique id. A name that is too long becomes a number, in this order."""
-        drawn, shortened = {}, 0
+        planned, shortened = {}, 0
         for test in self._request.detached.tests:
             place = _Place(folder=(folder := self._folder_of(test)), group=folder)
             label = f"{as_id(test_name(test))}_test"
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._tests(test, place, label, self._arguments.of_one_fqn(test))
-            drawn[test.unique_id] = _planned(test, entry)
-        return drawn
+            planned[test.unique_id] = _planned(test, entry)
+        return planned
 
-    def draw_batches(self) -> dict[str, PlannedNode]:
+    def plan_batches(self) -> dict[str, PlannedNode]:
         """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
-        drawn: dict[str, PlannedNode] = {}
+        planned: dict[str, PlannedNode] = {}
         for batch in self._batches:
             members = tuple(self._nodes[each] for each in batch.members)
             entry = self._batch(batch, members)
             read = [parent for each in members for parent in each.depends_on]
-            planned = PlannedNode(owner=f"the batch {entry.task_id}", depends_on=read, entries=(entry,))
-            drawn |= dict.fromkeys(batch.members, planned)
-        return drawn
+            of_batch = PlannedNode(owner=f"the batch {entry.task_id}", depends_on=read, entries=(entry,))
+            planned |= dict.fromkeys(batch.members, of_batch)
+        return planned
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
         texts = self._request.selectors
@@ -156,21 +156,21 @@ class NodePlanner:
             document=document_of_batch(members, self._request.settings.longest_page),
         )
 
-    def draw_ready(self, drawn_tests: Iterable[str]) -> dict[str, PlannedNode]:
+    def plan_ready(self, planned_tests: Iterable[str]) -> dict[str, PlannedNode]:
         """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that these DAGs read.
 
-        :param drawn_tests: unique ids of the tests that have tasks of their own.
+        :param planned_tests: unique ids of the tests that have tasks of their own.
         """
-        drawn = {}
+        planned = {}
         # In a run that chooses nodes, some of these may be skipped. A rule of the user is for tasks that run dbt.
         rule = "none_failed_min_one_success" if self._request.settings.is_choosable else "all_success"
         for task_id, uri, nodes in self._request.ready_tasks or ():
             task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, "trigger_rule": rule})
-            tests = [each for each in drawn_tests if not {*nodes}.isdisjoint(self._nodes[each].depends_on)]
-            drawn[task_id] = PlannedNode(owner=task_id, depends_on=[*nodes, *tests], entries=(task,))
-        return drawn
+            tests = [each for each in planned_tests if not {*nodes}.isdisjoint(self._nodes[each].depends_on)]
+            planned[task_id] = PlannedNode(owner=task_id, depends_on=[*nodes, *tests], entries=(task,))
+        return planned
 
-    def draw_test_after_all(self) -> PlannedNode:
+    def plan_test_after_all(self) -> PlannedNode:
         """The one task of all tests, at the root. Its id is made of the project's name."""
         request = self._request
         task_id = f"{project_name(request.render, request.execution, request.project)}_test"
@@ -191,7 +191,7 @@ class NodePlanner:
     def _folder_of(self, node: DbtNode) -> str | None:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
 
-    def _draw_hidden(self, node: DbtNode) -> PlannedNode | None:
+    def _plan_hidden(self, node: DbtNode) -> PlannedNode | None:
         """The conversion of a node that has no task; None where there is no converter for it."""
         kind = node.resource_type
         if kind in self._request.converted:
@@ -200,7 +200,7 @@ class NodePlanner:
             self.left_out[kind] += 1
         return None
 
-    def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> PlannedNode:
+    def _plan_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> PlannedNode:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._request.converted
         if is_converted and self._render.node_conversion_by_task_group:
             return _planned(node, conversion_of(node, node.resource_type, place.folder, verb))
@@ -323,11 +323,11 @@ def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
 def _tasks_of_nodes(request: PlanRequest) -> Plan:
     """The plan with one task for each node or batch, before the changes of a mode."""
     nodes, render, planner = request.nodes, request.render, NodePlanner(request)
-    drawn = {node.unique_id: done for node in nodes.values() if (done := planner.draw(node)) is not None}
-    drawn |= planner.draw_batches()
-    drawn |= (detached := planner.draw_detached())
+    planned = {node.unique_id: done for node in nodes.values() if (done := planner.plan_node(node)) is not None}
+    planned |= planner.plan_batches()
+    planned |= (detached := planner.plan_detached())
     _log_left_out(planner.left_out)
-    if nodes and not drawn and not render.allow_empty_selection:
+    if nodes and not planned and not render.allow_empty_selection:
         kinds = ", ".join(sorted({node.resource_type.value for node in nodes.values()}))
         raise CosmosValueError(
             f"RenderConfig selects {len(nodes)} nodes ({kinds}), and none of them has a task under test_behavior "
@@ -335,10 +335,10 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
             f"seed_rendering_behavior {render.seed_rendering_behavior}: the DAG would be empty, and green. "
             "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
         )
-    drawn |= planner.draw_ready(detached)
-    has_end = render.test_behavior is TestBehavior.AFTER_ALL and drawn
-    end = planner.draw_test_after_all() if has_end else None
-    return with_end_of_failed(Assembly(drawn, end=end, folders=planner.folders).plan())
+    planned |= planner.plan_ready(detached)
+    has_end = render.test_behavior is TestBehavior.AFTER_ALL and planned
+    end = planner.plan_test_after_all() if has_end else None
+    return with_end_of_failed(Assembly(planned, end=end, folders=planner.folders).plan())
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

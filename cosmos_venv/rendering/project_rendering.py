@@ -73,15 +73,15 @@ class RenderedProject:
         self._whole = None
         # None where no task runs in this process, as in the DAG processor, or no plan is kept.
         self._part = PartialProject.of_running_task(
-            rendering, lambda made: self._make_whole(rendering, made), self._make_all
+            rendering, lambda made: self._make(rendering, made), self._make_rest
         )
         if self._part is None:
-            self._make_whole(rendering, {})
+            self._make(rendering, {})
 
-    def _make_whole(self, rendering: _Rendering, made: Mapping[str, TaskOrGroup]) -> None:
+    def _make(self, rendering: _Rendering, made: Mapping[str, TaskOrGroup]) -> None:
         self._whole = rendering.make(made)
 
-    def _make_all(self) -> None:
+    def _make_rest(self) -> None:
         """Make the missing tasks. Code that looks at the tasks meanwhile finds those that exist already."""
         part = self._part
         if part is None or part.is_making:
@@ -93,21 +93,21 @@ class RenderedProject:
     @property
     def dbt_graph(self) -> DbtGraph:
         """The nodes that were loaded and selected."""
-        return self._made_whole()[0]
+        return self._whole_project()[0]
 
     @property
     def plan(self) -> Plan:
         """The tasks and their order, as data."""
-        return self._made_whole()[1]
+        return self._whole_project()[1]
 
     @property
     def tasks_map(self) -> dict[str, TaskOrGroup]:
         """The task or group of each rendered node, by the node's unique id."""
-        return self._made_whole()[2]
+        return self._whole_project()[2]
 
-    def _made_whole(self) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
+    def _whole_project(self) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         if self._whole is None:
-            self._make_all()
+            self._make_rest()
         if self._whole is None:
             raise AttributeError(f"{type(self).__name__} is still being made: its tasks are not known yet.")
         return self._whole
@@ -117,7 +117,7 @@ class RenderedProject:
 
         :param protocol: of pickle.
         """
-        self._make_all()
+        self._make_rest()
         return super().__reduce_ex__(protocol)
 
 
@@ -256,7 +256,7 @@ class RenderedGroup(RenderedProject, TaskGroup):
     def _need_all_for_labels(self, *edge_modifiers: Any) -> None:
         """Make all tasks if an edge has a label: the label is for all first or last tasks, or for their groups."""
         if any(hasattr(each, "add_edge_info") for each in edge_modifiers):
-            self._make_all()
+            self._make_rest()
 
     def get_roots(self) -> Generator[BaseOperator, None, None]:
         """The tasks of the group that come after no other task of the group."""

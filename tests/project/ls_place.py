@@ -110,7 +110,7 @@ faulthandler.dump_traceback_later(120, exit=True)
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 from tests.project.ls_place import Place
 import cosmos_venv.compat, cosmos_venv.processes.detached_process
-import cosmos_venv.project.ls_cache, cosmos_venv.project.dbt_ls_runner
+import cosmos_venv.project.ls_answer, cosmos_venv.project.dbt_ls_runner
 place = Place.__new__(Place)
 place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
 try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cosmos_venv import ProfileConfig
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.airflow_tasks import TaskMaker, TaskOrGroup, draw, draw_outer
+from cosmos_venv.rendering.airflow_tasks import TaskMaker, TaskOrGroup, draw_edges, draw_outer_edges
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -64,9 +64,9 @@ def by_airflow(nodes: list[Node], pairs: list[tuple[int, int]]) -> None:
 
 def by_us(nodes: list[Node], pairs: list[tuple[int, int]]) -> None:
     """All at once."""
-    draw((first, last) for _, first, last in nodes if first is not last)
-    draw((nodes[before][2], nodes[after][1]) for before, after in pairs)
-    draw_outer((nodes[before][0], nodes[after][0]) for before, after in pairs)
+    draw_edges((first, last) for _, first, last in nodes if first is not last)
+    draw_edges((nodes[before][2], nodes[after][1]) for before, after in pairs)
+    draw_outer_edges((nodes[before][0], nodes[after][0]) for before, after in pairs)
 
 
 def serialised_operators(may_copy: bool) -> Any:
