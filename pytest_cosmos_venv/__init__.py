@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse as DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB as CosmosDuckDB
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _MODULES = {
     "SEED_SCENARIOS": "seeds.ready_made",
