@@ -13,10 +13,10 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still, lease_path
+from cosmos_venv.files.kernel_lock import flock_at_once, is_still, lease_path
 from cosmos_venv.files.own_files import naming, open_own
 
 PREFIX = "cosmos-venv"
@@ -98,7 +98,8 @@ def _remove_leavings(parent: Path) -> None:
             lease = parent / name
             if not re.fullmatch(_LEASE_NAME, name):
                 continue
-            with suppress(OSError), closing(FileToLock(lease, make=False)) as file:
-                is_own = os.fstat(file.descriptor).st_uid == os.geteuid()
-                if is_own and flock_at_once(file.descriptor) and is_still(file.descriptor, lease):
+            # Read-only: the toolkit's parse budget failed where a lease of another process was opened for writing.
+            with suppress(OSError), os.fdopen(open_own(lease, os.O_RDONLY)) as file:
+                is_own = os.fstat(file.fileno()).st_uid == os.geteuid()
+                if is_own and flock_at_once(file.fileno()) and is_still(file.fileno(), lease):
                     remove(lease.with_suffix(""))

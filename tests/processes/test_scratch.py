@@ -13,6 +13,7 @@ from typing import Protocol
 import pytest
 
 from cosmos_venv.processes.scratch import scratch_folder
+from pytest_cosmos_venv.dags.side_effects import watching
 from tests.environments.elsewhere import needs_root
 from tests.installed import ROOT
 
@@ -108,6 +109,16 @@ def test_a_folder_stays_while_what_the_killed_process_started_is_at_work_in_it(s
         make_one()
 
     assert stayed
+
+
+def test_the_lease_of_another_process_is_not_opened_for_writing(start: Start, tmp_path: Path) -> None:
+    """A parse budget of one pytest worker failed by chance, because another worker had a temporary folder."""
+    _, folder = start()
+
+    with watching() as watch:
+        make_one()
+
+    assert {Path(each.place) for each in watch.side_effects} & {folder, tmp_path / f"{folder.name}.lease"} == set()
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
