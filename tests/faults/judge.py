@@ -2,8 +2,9 @@
 
     .venv/bin/python -m tests.faults.judge [NUMBER ...]
 
-A patch says which promise it breaks. The tests of the changed folder that .ci/run runs come first, then those of the
-folders that import it, for a quarter of an hour at most. The first failure is the answer. Answers are kept in
+A patch says which promise it breaks. The tests of the changed folder that .ci/run always runs come first, then those of
+the folders that import it, then the long tests of the changed folder: .ci/run runs them where the folder has changed.
+All take a quarter of an hour at most. The first failure is the answer. Answers are kept in
 answers.json as they come: the command goes on where it was stopped, and judges a patch again that has changed.
 """
 
@@ -153,9 +154,10 @@ def judge(fault: Fault, copy: Path) -> Answer:
 
 
 def _runs(fault: Fault) -> Iterator[tuple[str, list[Path]]]:
-    for tests in tests_of(fault.folder):
+    own, users = tests_of(fault.folder)
+    for marks, tests in (("not long or proof", own), ("not long or proof", users), ("long and not proof", own)):
         if tests:
-            yield "not long or proof", tests
+            yield marks, tests
 
 
 def _tests(copy: Path, marks: str, folders: Sequence[Path], seconds: float) -> str | None:

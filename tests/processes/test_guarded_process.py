@@ -311,6 +311,35 @@ def test_a_command_has_ended_although_a_stranger_keeps_its_output_open(tmp_path:
     assert done.lines[1:] == ["last"]
 
 
+def test_a_command_ends_with_its_worker_although_a_forked_child_keeps_the_connection_open(
+    gone: Callable[[int], bool], pids: list[int]
+) -> None:
+    """A child that a library forks in the worker holds the worker's end of the socket: the guard sees no end of it."""
+    worker = subprocess.Popen(
+        python("""
+        import os, time
+        from cosmos_venv.processes.guarded_process import GuardedProcess
+
+        process = GuardedProcess(["sh", "-c", "echo $$; exec sleep 600"])
+        command = int(process.output.readline())
+        child = os.fork()
+        if child:
+            print(command, child, flush=True)
+        time.sleep(600)
+        """),
+        stdout=subprocess.PIPE,
+    )
+    assert worker.stdout is not None
+    command, child = (int(word) for word in worker.stdout.readline().split())
+    pids.append(child)
+
+    worker.kill()
+    worker.wait(DEADLINE)
+    worker.stdout.close()
+
+    assert gone(command)
+
+
 def test_a_line_of_many_pieces_arrives_whole() -> None:
     done = run_guarded(python("print('ab' * 4_000_000); print('short')"))
 
