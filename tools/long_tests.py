@@ -29,6 +29,8 @@ PACKAGES = ("cosmos_venv", "pytest_cosmos_venv", "conformance")
 LONGEST_UNPROVEN = 5
 """Days with commits that a changed part may stay unproven; then the command fails."""
 MARKS = "long and not proof"
+SPLIT = ("tests", "tests/stacks")
+"""Folders that are several parts: the files directly in it, and each folder in it."""
 NOTHING_COLLECTED = 5  # exit code of pytest
 
 
@@ -64,16 +66,21 @@ class Part:
         """The paths whose change takes the proof away: the tests, and the folder that they test; else all code."""
         inside = self.name.removeprefix("tests").lstrip("/")
         beside = [folder for folder in (inside, f"cosmos_venv/{inside}") if inside and (ROOT / folder).is_dir()]
-        return (*(str(path.relative_to(ROOT)) for path in self.paths), *(beside or PACKAGES))
+        own = f":(glob){self.name}/*.py" if self.name in SPLIT else self.name
+        return (own, *(beside or PACKAGES))
 
 
 def parts() -> list[Part]:
-    """The folders of tests that have a long test; one part is the files directly in tests/."""
-    tests = ROOT / "tests"
-    found = [Part(name="tests", paths=tuple(sorted(tests.glob("test_*.py"))))]
-    found += [
-        Part(name=str(path.relative_to(ROOT)), paths=(path,)) for path in sorted(tests.iterdir()) if path.is_dir()
-    ]
+    """The folders of tests that have a long test. The files directly in a folder of `SPLIT` are a part of their own."""
+    found = []
+    for name in SPLIT:
+        folder = ROOT / name
+        found.append(Part(name=name, paths=tuple(sorted(folder.glob("test_*.py")))))
+        found += [
+            Part(name=str(path.relative_to(ROOT)), paths=(path,))
+            for path in sorted(folder.iterdir())
+            if path.is_dir() and str(path.relative_to(ROOT)) not in SPLIT
+        ]
     return [part for part in found if any(has_long_tests(path) for path in _modules(part))]
 
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 from tests.installed import DBT, needs_dbt
-from tests.stacks.stack import AIRFLOW_2, AIRFLOW_3, AIRFLOW_30, ON_A_STACK, Stack, on
+from tests.stacks.stack import AIRFLOW_2, AIRFLOW_3, ON_A_STACK, Stack, on
 
-pytestmark = [*ON_A_STACK, needs_dbt, on(AIRFLOW_3, AIRFLOW_30, AIRFLOW_2)]
+pytestmark = [*ON_A_STACK, needs_dbt, on(AIRFLOW_3, AIRFLOW_2)]
 
 DAG_FILE = """
 from datetime import datetime, timezone

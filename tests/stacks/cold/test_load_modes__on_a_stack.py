@@ -16,9 +16,9 @@ import pytest
 from cosmos_venv.processes.inherited_environment import inherited_environment
 from pytest_cosmos_venv.dags.dag_files import processor_variables
 from tests.installed import needs_dbt, needs_dbt_wheels, needs_providers
-from tests.stacks import ordinary_dag
-from tests.stacks.dag_files import ASYNC_CASES, CASES, Case, DagFiles
-from tests.stacks.ordinary_dag import OrdinaryDag
+from tests.stacks.cold import ordinary_dag
+from tests.stacks.cold.dag_files import ASYNC_CASES, CASES, Case, DagFiles
+from tests.stacks.cold.ordinary_dag import OrdinaryDag
 from tests.stacks.stack import Kind, Stack, on
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800, func_only=True), needs_dbt, needs_dbt_wheels]
@@ -93,7 +93,7 @@ def prepare(stack: Stack) -> Loaded:
 def bundles(versioned: Path) -> str:
     """The bundles of Airflow 3: the folder of DAG files, and one that it keeps versions of."""
     local = "airflow.dag_processing.bundles.local.LocalDagBundle"
-    copied = "tests.stacks.copied_bundle.CopiedBundle"
+    copied = "tests.stacks.cold.copied_bundle.CopiedBundle"
     return json.dumps(
         [
             {"name": "dags-folder", "classpath": local, "kwargs": {}},
