@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tools.demo_airflow import DemoFailed, Place, load, migrate, run, set_up, warming_up
+from tools.demo_airflow import DemoFailed, Place, building_ahead, load, migrate, run, set_up, warming_up
 from tools.demo_builds import showing_builds
 from tools.demo_display import Display, TaskOutcome, rows_table, seconds_line, tasks_table
 
@@ -47,7 +47,7 @@ def show(place: Place, display: Display, *, installing: float) -> None:
     with showing_builds(display), parse, warming_up():
         dag = load(place)
     display.seconds["parse"] -= display.seconds.get("environment", 0.0)
-    with display.stage("tasks", f"DAG {dag.dag_id!r}: {len(dag.tasks)} tasks, one after the other"):
+    with display.stage("tasks", f"DAG {dag.dag_id!r}: {len(dag.tasks)} tasks, one after the other"), building_ahead(place):
         outcomes, reasons = run(dag, display)
     title = f"DAG {dag.dag_id!r} on Airflow {airflow_version}, Python {platform.python_version()}"
     display.console.print("", tasks_table(outcomes, title=title))
