@@ -47,7 +47,8 @@ def show(place: Place, display: Display, *, installing: float) -> None:
     with showing_builds(display), parse, warming_up():
         dag = load(place)
     display.seconds["parse"] -= display.seconds.get("environment", 0.0)
-    with display.stage("tasks", f"DAG {dag.dag_id!r}: {len(dag.tasks)} tasks, one after the other"), building_ahead(place):
+    tasks = display.stage("tasks", f"DAG {dag.dag_id!r}: {len(dag.tasks)} tasks, one after the other")
+    with tasks, building_ahead(place):
         outcomes, reasons = run(dag, display)
     title = f"DAG {dag.dag_id!r} on Airflow {airflow_version}, Python {platform.python_version()}"
     display.console.print("", tasks_table(outcomes, title=title))

@@ -135,7 +135,7 @@ def building_ahead(place: Place) -> Iterator[None]:
 
     The tasks run one after the other, so a core is free. A task that comes too early waits for the build.
     """
-    command = [Path(sys.executable).parent / "cosmos-venv", "env", "warm", place.dags]
+    command: list[str | Path] = [Path(sys.executable).parent / "cosmos-venv", "env", "warm", place.dags]
     with place.log.with_name("env-warm.log").open("w", encoding="utf-8") as log:
         builder = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
