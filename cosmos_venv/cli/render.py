@@ -14,14 +14,15 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.tree import Tree
 
+from cosmos_venv.cli.diagrams import to_dot, to_mermaid
 from cosmos_venv.cli.output import Result, counted, rendered, tell
 from cosmos_venv.cli.parsing import add_action
 from cosmos_venv.constants import LoadMode, TestBehavior
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.model import Branch, Member, Plan, kind_of, outline, upstream_of
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
-    from cosmos_venv.rendering.model import Member, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +194,6 @@ def _plans_of(dag: object) -> list[RenderedPlan]:
 
 
 def _tree(shown: RenderedPlan) -> Tree:
-    from cosmos_venv.rendering.model import outline, upstream_of
-
     plan = shown.plan
     counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(plan.edges)}
     whole = ", ".join(counted(count, name) for name, count in counts.items())
@@ -204,8 +203,6 @@ def _tree(shown: RenderedPlan) -> Tree:
 
 
 def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str]]) -> None:
-    from cosmos_venv.rendering.model import Branch, kind_of
-
     for member in members:
         before = ", ".join(upstream.get(member.key, ()))
         after = f"  [dim]<- {escape(before)}[/]" if before else ""
@@ -215,25 +212,9 @@ def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str
             tree.add(f"{escape(member.label)}  [cyan]{escape(kind_of(member))}[/]{after}")
 
 
-def _json(shown: RenderedPlan) -> str:
-    return json.dumps(shown.data, indent=2)
-
-
-def _mermaid(shown: RenderedPlan) -> str:
-    from cosmos_venv.cli.diagrams import to_mermaid
-
-    return to_mermaid(shown.plan)
-
-
-def _dot(shown: RenderedPlan) -> str:
-    from cosmos_venv.cli.diagrams import to_dot
-
-    return to_dot(shown.plan, shown.name)
-
-
 _WRITERS: dict[str, Callable[[RenderedPlan], RenderableType]] = {
     "tree": _tree,
-    "json": _json,
-    "mermaid": _mermaid,
-    "dot": _dot,
+    "json": lambda shown: json.dumps(shown.data, indent=2),
+    "mermaid": lambda shown: to_mermaid(shown.plan),
+    "dot": lambda shown: to_dot(shown.plan, shown.name),
 }

@@ -20,7 +20,6 @@ from cosmos_venv import settings
 from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
-from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import SELECTORS_FILE, Loaded, LoadRequest
@@ -54,13 +53,7 @@ def load(request: LoadRequest) -> Loaded:
     before = None if request.method in _ASKING else version_of(request)
     if request.render.load_method is LoadMode.CUSTOM:
         logger.warning(_CUSTOM)
-    try:
-        loaded = _load(request, before)
-    except OSError as error:
-        words = shortage(error)
-        if words is None:
-            raise
-        raise CosmosLoadDbtException(words) from None
+    loaded = _load(request, before)
     # A deployment may have changed the files meanwhile.
     if before is not None and before == version_of(request):
         loaded = msgspec.structs.replace(loaded, version=before)

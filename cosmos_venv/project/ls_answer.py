@@ -116,17 +116,10 @@ def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellat
         if (answer := kept.find()) is not None:
             return answer
         said = run_dbt_ls(question, cancellation)
-        is_same_profile = _text_of(question.profiles_yml) == question.profile
-        if is_same_profile and question.basis().digest == kept.basis.digest:
+        if question.basis().digest == kept.basis.digest:
             return kept.write(said)
         logger.info(_CHANGED)
         return DbtAnswer(content=said.content, was_kept=False)
-
-
-def _text_of(profiles_yml: Path) -> str | None:
-    with suppress(OSError):
-        return profiles_yml.read_text(encoding="utf-8", errors="replace")
-    return None
 
 
 def _sweep(folder: Path) -> None:

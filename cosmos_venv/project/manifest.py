@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.bigquery.refusals import hooks_among
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
@@ -25,8 +24,8 @@ from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import NodeEntry, ProjectFolders, to_node
-from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
-from cosmos_venv.project.selection.evaluate import Part
+from cosmos_venv.project.selection.evaluate import Definitions, Part, evaluate, from_lists
+from cosmos_venv.project.selection.graph import SelectionGraph
 
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
@@ -35,8 +34,6 @@ _WAY_OUT = "Write it anew with `dbt parse` or `dbt compile` in the project and d
 _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
 
 _JINJA = re.compile(rb"{[{%]")
-
-_ENTRY = msgspec.json.Decoder(NodeEntry)
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True):
@@ -61,9 +58,12 @@ _OTHERS = ("metrics", "semantic_models", "saved_queries")
 _Section = dict[str, NodeEntry]
 
 
-class _Manifest(msgspec.Struct, omit_defaults=True):
-    nodes: _Section
+class _Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
+class _Manifest(_Head, omit_defaults=True, kw_only=True):
+    nodes: _Section
     sources: _Section | None = None
     exposures: _Section | None = None
     unit_tests: _Section | None = None
@@ -78,8 +78,6 @@ class _Manifest(msgspec.Struct, omit_defaults=True):
 
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
-_SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ENTRIES = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
 def pruned(content: bytes, where: str) -> bytes:
@@ -170,28 +168,20 @@ class Manifest:
         return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
 
     @no_collection()
-    def selected(
-        self,
-        select: Sequence[str],
-        exclude: Sequence[str],
-        selector: str | None,
-        *,
-        indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
-    ) -> set[str]:
+    def selected(self, select: Sequence[str], exclude: Sequence[str], selector: str | None) -> set[str]:
         """Unique ids of all that dbt would select, of every resource type in the manifest.
 
         :param select: dbt's selection texts; none: everything.
         :param exclude: dbt's selection texts of the nodes that are left out.
         :param selector: name of a YAML selector; where given, the other two do not count, as in dbt; None: there is
             none.
-        :param indirect_selection: which tests come with their parents, where the selector says nothing of it.
         :raises CosmosValueError: when dbt would refuse an item or a definition.
         :raises CosmosLoadDbtException: when there is no selector of that name, or an entry cannot be read.
         """
         if selector:
-            return evaluate(self._graph, self._named(selector, indirect_selection))
-        definitions = self._definitions(indirect_selection) if self._content.metadata.has_selector_method else None
-        return evaluate(self._graph, from_lists(select, exclude, indirect_selection, definitions))
+            return evaluate(self._graph, self._named(selector))
+        definitions = self._definitions() if self._content.metadata.has_selector_method else None
+        return evaluate(self._graph, from_lists(select, exclude, definitions))
 
     @cached_property
     def _graph(self) -> SelectionGraph:
@@ -211,7 +201,7 @@ class Manifest:
             return entries
         return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
-    def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
+    def _named(self, selector: str) -> Part:
         entries = self._selectors or {}
         if selector not in entries:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
@@ -223,9 +213,9 @@ class Manifest:
         entry = entries[selector]
         if not isinstance(entry, dict) or "definition" not in entry:
             raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
-        return self._definitions(indirect_selection).tree(selector)
+        return self._definitions().tree(selector)
 
-    def _definitions(self, indirect_selection: TestIndirectSelection) -> Definitions:
+    def _definitions(self) -> Definitions:
         definitions = {
             name: entry["definition"]
             for name, entry in (self._selectors or {}).items()
@@ -233,7 +223,6 @@ class Manifest:
         }
         return Definitions(
             definitions,
-            indirect_selection,
             is_lax=settings.enable_lax_selector_parsing,
             is_of_dbt_2=self._content.metadata.is_of_dbt_2,
         )
@@ -244,28 +233,13 @@ def _decode(path: Path | str, content: bytes) -> _Manifest:
     try:
         return decoded(content, _MANIFEST.decode)
     except msgspec.ValidationError as error:
-        _blame_an_entry(path, content)
+        with suppress(msgspec.DecodeError):
+            _refuse_old_schema(path, msgspec.json.decode(content, type=_Head).metadata.dbt_schema_version)
         # The commonest faults read like this: Expected `object`, got `array`; Object missing required field `nodes`.
         raise CosmosLoadDbtException(f"{path} is JSON but not a dbt manifest: {error}. {_WAY_OUT}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what = "is cut off" if "truncated" in str(error) else "is not JSON"
         raise CosmosLoadDbtException(f"{path} {what}: {error}. {_WAY_OUT}") from None
-
-
-def _blame_an_entry(path: Path | str, content: bytes) -> None:
-    """Raise for a schema that is too old, or for the first entry that cannot be read; return when there is neither."""
-    try:
-        sections = decoded(content, _SECTIONS.decode)
-        metadata = msgspec.json.decode(sections.get("metadata", b"{}"), type=_Metadata)
-        entries = [_ENTRIES.decode(sections.get(name, b"null")) for name in (*_RENDERED, *_OTHERS)]
-    except msgspec.ValidationError:
-        return
-    _refuse_old_schema(path, metadata.dbt_schema_version)
-    for unique_id, raw in ((each, raw) for section in entries for each, raw in (section or {}).items()):
-        try:
-            decoded(raw, _ENTRY.decode)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _blaming(path, unique_id, error) from None
 
 
 def _blaming(path: Path | str, unique_id: str, error: Exception, *, at: str = "") -> CosmosLoadDbtException:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from typing import TypeVar
 
-from cosmos_venv.files.read_limits import value_of
+import msgspec
 
 T = TypeVar("T")
 
@@ -34,14 +31,7 @@ class NotSigned(ValueError):
     """A file that nobody with the key has signed. The text is a clause."""
 
 
-@dataclass(frozen=True)
-class _Head:
-    version: dict[str, str]
-    crc32: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Copy:
+class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """A copy of a file.
 
     :param content: its bytes, unpacked.
@@ -50,12 +40,11 @@ class Copy:
     """
 
     content: bytes
-    version: Mapping[str, str]
+    version: dict[str, str]
 
     def packed(self) -> bytes:
         """The copy as one text of bytes, to be kept."""
-        head = {"version": dict(self.version), "crc32": zlib.crc32(self.content)}
-        return json.dumps(head).encode() + b"\n" + self.content
+        return msgspec.msgpack.encode(self)
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Copy | None:
@@ -63,9 +52,10 @@ class Copy:
 
         :param packed: the text.
         """
-        head, _, content = packed.partition(b"\n")
-        said = value_of(head, _Head)
-        return None if said is None or said.crc32 != zlib.crc32(content) else cls(content=content, version=said.version)
+        try:
+            return msgspec.msgpack.decode(packed, type=cls)
+        except msgspec.DecodeError:
+            return None
 
 
 def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None] | None = None) -> T:

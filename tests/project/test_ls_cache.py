@@ -188,17 +188,6 @@ def test_no_value_of_a_variable_is_found_in_what_is_kept(place: Place, monkeypat
     assert not [path for path in kept if b"s3cret" in path.read_bytes() or "s3cret" in path.name]
 
 
-def test_what_dbt_said_of_a_profile_that_changed_meanwhile_is_not_kept(place: Place) -> None:
-    place.profiles_yml = Path(shutil.copy(place.project / "profiles.yml", place.dbt.parent))
-    before = place.profiles_yml.read_text()
-    place.let_dbt(f"{SAY}; echo '# edited' >> '{place.profiles_yml}'")
-    first = place.load()
-    place.profiles_yml.write_text(before)
-
-    assert first.version is None
-    assert place.load().load_method is LoadMode.DBT_LS
-
-
 def test_a_cache_folder_that_cannot_be_written_to_is_named_with_the_way_out(place: Place) -> None:
     place.cache.mkdir()
     (place.cache / "dbt-ls-detached-v1").write_text("no folder")

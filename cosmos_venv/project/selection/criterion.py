@@ -49,11 +49,10 @@ class Criterion:
         return self.raw if self.raw.startswith("{") else repr(self.raw)
 
     @classmethod
-    def from_text(cls, text: str, indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER) -> Criterion:
+    def from_text(cls, text: str) -> Criterion:
         """The criterion of an item without blanks and commas: ``@tag:nightly``, ``2+fct_orders``.
 
         :param text: the item.
-        :param indirect_selection: which tests come with their parents.
         :raises CosmosValueError: when dbt would refuse it, naming the item.
         """
         found = _ITEM.fullmatch(text)
@@ -73,23 +72,21 @@ class Criterion:
             parents=_steps(parts["parents"], parts["parents_depth"]),
             children=_steps(parts["children"], parts["children_depth"]),
             childrens_parents=bool(parts["childrens_parents"]),
-            indirect_selection=indirect_selection,
             raw=text,
         )
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: TestIndirectSelection) -> Criterion:
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Criterion:
         """The criterion of an item of a YAML selector: ``method``, ``value`` and the other keys that dbt knows.
 
         :param mapping: the item.
-        :param indirect_selection: which tests come with their parents, where the mapping says nothing of it.
         :raises CosmosValueError: when dbt would refuse it, naming the mapping.
         """
         shown = dict(mapping)
         if mapping.get("childrens_parents") and mapping.get("children"):
             raise CosmosValueError(f"selector item {shown} has childrens_parents and children: dbt takes one of them.")
         method, arguments = _method(str(mapping["method"]), mapping["value"])
-        given = mapping.get("indirect_selection", indirect_selection)
+        given = mapping.get("indirect_selection", TestIndirectSelection.EAGER)
         try:
             chosen = TestIndirectSelection(given)
         except ValueError:

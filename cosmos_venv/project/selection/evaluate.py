@@ -52,18 +52,16 @@ class Operation(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Parts that are joined. After the join it is decided again which tests come with their parents.
+    """Parts that are joined.
 
     :param operation: how the sets of the parts become one.
     :param parts: criteria and groups, at least one.
-    :param indirect_selection: which tests come with their parents.
     :param word: the word of a list that the group was written as; None for any other group. Like dbt 1, the
         evaluation warns of a word that fits nothing.
     """
 
     operation: Operation
     parts: tuple[Part, ...]
-    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
     word: str | None = None
 
 
@@ -84,42 +82,33 @@ class Named:
 Part = Union[Criterion, Group, Named]  # noqa: UP007 - it is made while Python 3.10 reads the file
 
 
-def from_lists(
-    select: Iterable[str],
-    exclude: Iterable[str],
-    indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
-    definitions: Definitions | None = None,
-) -> Part:
+def from_lists(select: Iterable[str], exclude: Iterable[str], definitions: Definitions | None = None) -> Part:
     """The selection of ``--select`` and ``--exclude``: items, and the words of an item, are a union; commas intersect.
 
     :param select: dbt's selection texts; none: everything.
     :param exclude: dbt's selection texts of the nodes that are left out.
-    :param indirect_selection: which tests come with their parents.
     :param definitions: the YAML selectors that ``selector:`` may name; None: dbt has no such method.
     :raises CosmosValueError: when dbt would refuse an item.
     """
-    included = _union(list(select) or _EVERYTHING, indirect_selection, definitions)
-    excluded = _union(exclude, indirect_selection, definitions)
-    # As in dbt: the difference itself adds no tests, whatever indirect_selection is.
-    return Group(Operation.DIFFERENCE, (included, excluded))
+    included = _union(list(select) or _EVERYTHING, definitions)
+    return Group(Operation.DIFFERENCE, (included, _union(exclude, definitions)))
 
 
-def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Group:
+def _union(items: Iterable[str], definitions: Definitions | None) -> Group:
     words = [word for item in items for word in item.split(" ")]
     parts = tuple(
         Group(
             Operation.INTERSECTION,
-            tuple(_item(part, indirect_selection, definitions) for part in word.split(",")),
-            indirect_selection,
+            tuple(_item(part, definitions) for part in word.split(",")),
             word if word not in _EVERYTHING else None,
         )
         for word in words
     )
-    return Group(Operation.UNION, parts, indirect_selection)
+    return Group(Operation.UNION, parts)
 
 
-def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Part:
-    criterion = _of_a_known_method(Criterion.from_text(text, indirect_selection))
+def _item(text: str, definitions: Definitions | None) -> Part:
+    criterion = _of_a_known_method(Criterion.from_text(text))
     if criterion.method != "selector":
         return criterion
     if definitions is None:
@@ -144,22 +133,13 @@ class Definitions:
     """The YAML selectors of a manifest, by name.
 
     :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
-    :param indirect_selection: which tests come with their parents, for items that say nothing of it.
     :param is_lax: whether wildcards leave out a selector whose definition cannot be used, with a warning.
     :param is_of_dbt_2: whether dbt 2 has written them. There the exclude of a group is a mapping, in an intersection
         with the rest of the group. An exclude beside a method belongs to that item alone.
     """
 
-    def __init__(
-        self,
-        definitions: Mapping[str, Any],
-        indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
-        *,
-        is_lax: bool = False,
-        is_of_dbt_2: bool = False,
-    ) -> None:
+    def __init__(self, definitions: Mapping[str, Any], *, is_lax: bool = False, is_of_dbt_2: bool = False) -> None:
         self._definitions = definitions
-        self._indirect_selection = indirect_selection
         self._is_lax, self._is_of_dbt_2 = is_lax, is_of_dbt_2
 
     def named(self, criterion: Criterion) -> Named:
@@ -204,7 +184,7 @@ class Definitions:
     def _part(self, definition: Any, within: tuple[str, ...]) -> Part:
         if isinstance(definition, str):
             refuse_words_of_cosmos("A YAML selector", [definition])
-            return _item(definition, self._indirect_selection, None)
+            return _item(definition, None)
         if not isinstance(definition, dict):
             raise CosmosValueError(f"{definition!r} is neither a text nor a mapping.")
         for operation in (Operation.UNION, Operation.INTERSECTION):
@@ -230,7 +210,7 @@ class Definitions:
             )
         # The selector goes to dbt as it is, for the tasks of AFTER_ALL and AIRFLOW_ASYNC.
         refuse_words_of_cosmos("A YAML selector", [f"{definition['method']}:{definition['value']}"])
-        criterion = _of_a_known_method(Criterion.from_mapping(definition, self._indirect_selection))
+        criterion = _of_a_known_method(Criterion.from_mapping(definition))
         return self._without(criterion, definition, within) if "exclude" in definition else criterion
 
     def _group(self, operation: Operation, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
@@ -279,31 +259,15 @@ def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
     :param tree: the selection.
     :raises CosmosValueError: when dbt would refuse an item.
     """
-    return _evaluate(graph, tree)[0]
-
-
-def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
-    """The selected nodes, and a set with the tests of which only some parents are selected so far."""
-    if isinstance(part, Criterion):
-        return _with_tests(graph, _reached(graph, part, find(graph, part)), part.indirect_selection)
-    if isinstance(part, Named):
-        of_selectors = Operation.UNION.join([_evaluate(graph, each)[0] for each in part.parts])
-        return _reached(graph, part.criterion, of_selectors), set()
-    both = [_evaluate(graph, each) for each in part.parts]
-    selected = part.operation.join([sure for sure, _ in both])
-    # Nearly always no test waits for parents, and then the large sets are joined only once.
-    has_waiting = any(waiting for _, waiting in both)
-    perhaps = part.operation.join([sure | waiting for sure, waiting in both]) if has_waiting else selected
-    if part.indirect_selection in (TestIndirectSelection.CAUTIOUS, TestIndirectSelection.BUILDABLE):
-        there = selected
-        if part.indirect_selection is TestIndirectSelection.BUILDABLE:
-            there = selected | graph.relations.ancestors(selected)
-        # dbt gives this second chance to data tests only: a unit test has but one parent.
-        waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
-        selected = selected | {each for each in waited if graph.entries[each].resource_type != "unit_test"}
-    if part.word is not None and not perhaps:
-        logger.warning(FITS_NOTHING, part.word)
-    return selected, perhaps if has_waiting else set()
+    if isinstance(tree, Criterion):
+        return _with_tests(graph, _reached(graph, tree, find(graph, tree)), tree.indirect_selection)
+    if isinstance(tree, Named):
+        of_selectors = Operation.UNION.join([evaluate(graph, each) for each in tree.parts])
+        return _reached(graph, tree.criterion, of_selectors)
+    selected = tree.operation.join([evaluate(graph, each) for each in tree.parts])
+    if tree.word is not None and not selected:
+        logger.warning(FITS_NOTHING, tree.word)
+    return selected
 
 
 def _reached(graph: SelectionGraph, criterion: Criterion, found: set[str]) -> set[str]:
@@ -319,17 +283,16 @@ def _reached(graph: SelectionGraph, criterion: Criterion, found: set[str]) -> se
     return reached
 
 
-def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
+def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> set[str]:
     # The tests are added to the set that is given, which its caller has just made: a copy of a large set is a megabyte.
     if mode is TestIndirectSelection.EMPTY:
-        return selected, set()
+        return selected
     relations = graph.relations
     tests = relations.tests_of(selected)
     if mode is TestIndirectSelection.EAGER:
         selected |= tests
-        return selected, set()
+        return selected
     there = selected
     if mode is TestIndirectSelection.BUILDABLE:
         there = selected | relations.ancestors(selected) | {unique_id for unique_id, _ in graph.of_type("source")}
-    sure = {test for test in tests if relations.has_all_parents(test, there)}
-    return selected | sure, tests - sure
+    return selected | {test for test in tests if relations.has_all_parents(test, there)}

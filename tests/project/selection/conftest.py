@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.manifest import Manifest
+from cosmos_venv.project.selection.criterion import Criterion
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "selection"
 NOT_LISTED = {"analysis", "operation"}  # by dbt ls, unless asked for
@@ -21,11 +22,10 @@ def manifest() -> Manifest:
     return Manifest(DATA / "manifest.json")
 
 
-def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_selection: str) -> list[str] | str:
+def ours(manifest: Manifest, select: list[str], exclude: list[str]) -> list[str] | str:
     """The selected ids in order; ``refused`` where there is no such selection."""
     try:
-        mode = TestIndirectSelection(indirect_selection)
-        return sorted(manifest.selected(select, exclude, None, indirect_selection=mode))
+        return sorted(manifest.selected(select, exclude, None))
     except CosmosValueError:
         return "refused"
 
@@ -41,12 +41,24 @@ def listed(manifest: Manifest, case: dict[str, Any]) -> list[str]:
     :raises CosmosValueError: when dbt would refuse the selection.
     :raises CosmosLoadDbtException: when there is no such selector.
     """
-    mode = TestIndirectSelection(next(iter(_flags(case, "--indirect-selection")), "eager"))
     order = case.get("select", []), case.get("exclude", []), case.get("selector")
+    if mode := next(iter(_flags(case, "--indirect-selection")), ""):
+        manifest, order = _with_selector(manifest, case["select"], mode), ([], [], "asked")
     wanted = set(_flags(case, "--resource-type"))
     unlisted = set(_flags(case, "--exclude-resource-type")) | (NOT_LISTED - wanted)
-    types = {each: each.partition(".")[0] for each in manifest.selected(*order, indirect_selection=mode)}
+    types = {each: each.partition(".")[0] for each in manifest.selected(*order)}
     return sorted(each for each, kind in types.items() if kind not in unlisted and (not wanted or kind in wanted))
+
+
+def _with_selector(manifest: Manifest, select: list[str], mode: str) -> Manifest:
+    """The manifest with a YAML selector ``asked`` of one word, with this ``indirect_selection``."""
+    (word,) = select
+    item = Criterion.from_text(word)
+    definition = {"method": item.method, "value": item.value, "parents": item.parents is None}
+    written = [{"name": "asked", "definition": {**definition, "indirect_selection": mode}}]
+    other = Manifest(manifest.path)
+    other.use_selectors(json.dumps({"selectors": written}).encode())  # JSON is YAML
+    return other
 
 
 def _flags(case: dict[str, Any], name: str) -> list[str]:

@@ -6,7 +6,8 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import DependsOn, NodeEntry
-from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.evaluate import Definitions, evaluate, from_lists
+from cosmos_venv.project.selection.graph import SelectionGraph
 
 # selectors.yml of the project that dbt was asked about.
 SELECTORS = {

@@ -8,7 +8,8 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import DependsOn, NodeEntry
-from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate
+from cosmos_venv.project.selection.evaluate import Definitions, evaluate
+from cosmos_venv.project.selection.graph import SelectionGraph
 
 TAGS = {"a": ["x"], "b": ["x", "y"], "c": ["y", "z"], "d": []}
 READS = {"b": ["a"], "c": ["b"], "d": ["c"]}

@@ -6,7 +6,8 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import DependsOn, NodeEntry
-from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.evaluate import evaluate, from_lists
+from cosmos_venv.project.selection.graph import SelectionGraph
 
 
 def entry(resource_type: str, name: str, *parents: str, package: str = "shop", **more: object) -> NodeEntry:
