@@ -25,7 +25,7 @@ from typing import Any
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import UnfitFileError, read_file
+from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.yaml_files import load_yaml
 
 # A call, with the name of the variable when it is a literal. In YAML the quotes may be doubled or escaped.
@@ -177,9 +177,6 @@ def read_package_files(project_dir: Path) -> PackageFiles:
             path = os.path.join(package, name)  # noqa: PTH118 - a name, and no path of this machine
             try:
                 text = read_file(folder / name).decode("utf-8", errors="backslashreplace")
-            except UnfitFileError as error:
-                unknown = unknown or f"{path} cannot be read: {error.strerror}"
-                continue
             except OSError:
                 continue
             contents[path] = text

@@ -46,11 +46,6 @@ _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _OF_A_SOURCE = " freshness of "
 _ALL = ("manifest.json", "run_results.json", "sources.json")
-# Words of Python and the dynamic linker for a broken file. A missing file is found without reading any content.
-_BROKEN_FILE = re.compile(
-    r"\b(SyntaxError|null bytes|marshal data|bad magic number|invalid ELF header|file too short|Exec format error)\b"
-)
-_BROKEN_MACHINE_CODE = frozenset({-signal.SIGBUS, -signal.SIGSEGV, -signal.SIGILL})
 # Characters of one file; no file is added after so many. Airflow shows 4,096 ([core] max_templated_field_length).
 _MOST_SQL = 65_536
 
@@ -392,19 +387,6 @@ def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]
     if exit_code == 0:
         return not lines and artifacts.are_none
     return exit_code != -signal.SIGKILL and not artifacts.show_nodes
-
-
-def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
-    """Whether a run has failed by a file of its installation that exists and is broken.
-
-    Only then is the content of all its files checked, which takes seconds.
-
-    :param exit_code: of dbt; negative when a signal ended it. A truncated program ends with exit code 0.
-    :param lines: everything that dbt wrote. Only the last lines are searched.
-    """
-    if exit_code <= 0:
-        return exit_code == 0 or exit_code in _BROKEN_MACHINE_CODE
-    return any(_BROKEN_FILE.search(line) for line in lines[-TAIL_LINES:])
 
 
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:

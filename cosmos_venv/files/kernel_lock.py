@@ -232,13 +232,9 @@ class Lease:
 
     @property
     def last_use(self) -> float:
-        """The time of the build's last use, in seconds since the epoch: the file's time of modification.
-
-        0 where that time lies more than a day ahead.
-        """
+        """The time of the build's last use, in seconds since the epoch: the file's time of modification."""
         assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
-        modified = os.fstat(self._descriptor).st_mtime
-        return 0.0 if age(modified) == float("inf") else modified
+        return os.fstat(self._descriptor).st_mtime
 
     def close(self) -> None:
         """Give the lease up. May be called again."""

@@ -45,7 +45,6 @@ ABANDONED_SECONDS = 3_600.0
 """Age in seconds at which a file under a name apart counts as left by a killed process: no writer takes that long."""
 
 _APART = r"\.[0-9a-f]{32}"  # compiled on first use: each parse for a task imports this file
-_CLOCKS_DIFFER = 86_400.0  # the clocks of hosts that share a folder differ by no more than this
 _UNQUOTABLE = '\n"$`'
 
 
@@ -323,15 +322,11 @@ def sweep_abandoned(folder: Path) -> None:
 
 
 def age(modified: float) -> float:
-    """Return the seconds since a file was written, by its time; infinite where that lies more than a day ahead.
-
-    Clocks of hosts that share a folder differ by less than a day. A file with a time further ahead would never grow
-    old.
+    """Return the seconds since a file was written, by its time.
 
     :param modified: seconds since the epoch.
     """
-    seconds = time.time() - modified
-    return float("inf") if seconds < -_CLOCKS_DIFFER else seconds
+    return time.time() - modified
 
 
 def make_private(folder: Path) -> None:

@@ -449,16 +449,13 @@ def is_ready(spec: EnvironmentSpec, directory: Path) -> bool:
     return any(store.holds(spec) for store in _stores(directory))
 
 
-def damage_of(
-    environment: Environment, directory: Path, *, content: bool, cancellation: Cancellation, report: Report
-) -> str:
+def damage_of(environment: Environment, directory: Path, *, cancellation: Cancellation, report: Report) -> str:
     """Return the damage of an environment, as sentences; empty when there is none, or it was built for this caller.
 
     A damaged environment is retired, so that the next try builds another one.
 
     :param environment: the caller's.
     :param directory: the ``virtualenv_dir`` of the task.
-    :param content: whether its files are read, where each is there and has its size.
     :param cancellation: ends waiting for the lock of the directory.
     :param report: gets lines on the wait.
     :raises OSError: when this process may open no more files.
@@ -468,7 +465,7 @@ def damage_of(
     from cosmos_venv.environments.maintenance.pruner import retire_damaged
     from cosmos_venv.environments.maintenance.verification import damage
 
-    faults = [] if environment.was_built else damage(environment, content=content)
+    faults = [] if environment.was_built else damage(environment)
     if not faults:
         return ""
     more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""

@@ -180,7 +180,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
         :raises VirtualenvError: when dbt could not be started, or did nothing, because of lost files.
         """
-        from cosmos_venv.dbt.results import may_lack_files, tells_of_broken_file
+        from cosmos_venv.dbt.results import may_lack_files
         from cosmos_venv.dbt.workspace import Outputs
         from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
@@ -188,15 +188,13 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         artifacts = Outputs.of(command.place, command.env, command.words).artifacts()
         try:
             result = super()._start(run, command)
-        except DbtNotStarted as error:
-            if damage := self._damage(content=tells_of_broken_file(1, lines=[str(error)])):
+        except DbtNotStarted:
+            if damage := self._damage():
                 raise VirtualenvError(damage) from None
             raise
         result = cast("FullOutputSubprocessResult", result)  # its mode is always SUBPROCESS
         code, lines = result.exit_code, result.full_output
-        if may_lack_files(code, artifacts, lines=lines) and (
-            damage := self._damage(content=tells_of_broken_file(code, lines=lines))
-        ):
+        if may_lack_files(code, artifacts, lines=lines) and (damage := self._damage()):
             if not code:  # Python has run the rest of a truncated script, and ended with exit code 0
                 raise VirtualenvError(f"dbt has done nothing. {damage}")
             self.log.warning("%s", damage)
@@ -209,14 +207,12 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         return self._environment
 
-    def _damage(self, *, content: bool) -> str:
+    def _damage(self) -> str:
         """Retire the environment when it has lost files. Returns the loss as sentences; empty when nothing is lost."""
         directory = self.kept_directory
         if self._environment is None or directory is None:
             return ""
-        return resolve.damage_of(
-            self._environment, directory, content=content, cancellation=self._cancellation, report=self.log.info
-        )
+        return resolve.damage_of(self._environment, directory, cancellation=self._cancellation, report=self.log.info)
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any

@@ -31,7 +31,7 @@ from cosmos_venv.dbt.project_files import (
     read_dbt_project,
     read_package_files,
 )
-from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_broken_file
+from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.files.read_limits import content_of
@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 """The way out that ends messages about a dbt that takes too long."""
 
-_DID_NOTHING = "has ended without a word and has done nothing"
 _LONGEST = 3_600.0  # seconds after which a dbt that hangs is ended: perhaps no parse waits for it any more
 
 
@@ -326,8 +325,6 @@ def _run(
     if result.exit_code:
         reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
         raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
-    if question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
-        raise CosmosLoadDbtException(f"dbt {arguments[0]} {_DID_NOTHING}: {executable}")
     return result.full_output
 
 
@@ -341,14 +338,11 @@ def retire_if_damaged(question: LsQuestion, error: Exception) -> str:
     """
     from cosmos_venv.processes.detached_process import DetachedStillRunning  # most parses start no process
 
-    dbt, cause, text = question.dbt, error.__cause__, str(error)
+    dbt, cause = question.dbt, error.__cause__
     # With DetachedStillRunning dbt has not failed: another process still runs it.
     if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedStillRunning):
         return ""
-    is_broken = _DID_NOTHING in text or tells_of_broken_file(1, lines=[*text.splitlines(), str(cause)])
-    damage = resolve.damage_of(
-        dbt.environment, dbt.virtualenv_dir, content=is_broken, cancellation=Cancellation(), report=logger.info
-    )
+    damage = resolve.damage_of(dbt.environment, dbt.virtualenv_dir, cancellation=Cancellation(), report=logger.info)
     if not damage and isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
         raise CosmosConfigException(resolve.why_not_started(dbt.environment, cause)) from cause
     return damage

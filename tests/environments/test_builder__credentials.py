@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.verification import damage
+from cosmos_venv.environments.post_install import file_faults
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from tests.environments.lock_files import package, write_lock_file
 from tests.kit import MakeReady, MakeSpec, OutputOf
@@ -46,7 +46,7 @@ def test_credentials_reach_the_installer_and_nothing_else(
 
     written = [file for file in (tmp_path / "store").rglob("*") if file.is_file() and not file.is_symlink()]
     assert output_of(environment.script("hello")) == "hello 1.0"
-    assert damage(environment, content=True) == []
+    assert file_faults(environment.path, content=True) == {}
     assert [line for line in lines if "s3cret" in line] == []
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
     assert "s3cret" not in command_lines.read_text()

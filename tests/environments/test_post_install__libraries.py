@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.maintenance.pruner import read_inventory
-from cosmos_venv.environments.maintenance.verification import damage, verify
+from cosmos_venv.environments.maintenance.verification import verify
 from cosmos_venv.environments.spec import Library
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
@@ -96,4 +96,3 @@ def test_verify_tells_of_a_library_with_another_content(
 
     assert verify(stored).faults == []
     assert verify(stored, content=True).faults == ["lib/libduckdb.so has another content than was installed"]
-    assert damage(environment, content=True) == ["lib/libduckdb.so has another content than was installed"]

@@ -17,7 +17,7 @@ import pytest
 
 from cosmos_venv.environments import archive
 from cosmos_venv.environments.maintenance.pruner import retire_damaged
-from cosmos_venv.environments.maintenance.verification import damage
+from cosmos_venv.environments.post_install import file_faults
 from cosmos_venv.environments.remote_store import platform_key
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import Environment, EnvironmentStore
@@ -111,7 +111,7 @@ def test_what_one_machine_has_built_all_others_fetch(
     assert fetched.path == built.path
     assert works(fetched, output_of)
     assert output_of(fetched.python, "-c", "import sys; print(sys.prefix)") == str(fetched.path)
-    assert damage(fetched, content=True) == []
+    assert file_faults(fetched.path, content=True) == {}
     assert fetched.record.fetched_from == f"file://{other.remote}"
     assert fetched.record.digest == hello.digest
     assert other.builds == A_BUILD_ALONE

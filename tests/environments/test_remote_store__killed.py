@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.verification import damage
+from cosmos_venv.environments.post_install import file_faults
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.files.read_limits import sha256_of_file
@@ -92,14 +92,14 @@ def test_whoever_comes_after_a_killed_machine_has_an_environment(
         outcome = run_until(step, tmp_path, lambda: machine(victim).use(spec))
         if (left := EnvironmentStore(place).find(spec)) is not None:
             left.close()
-            assert damage(left, content=True) == []
+            assert file_faults(left.path, content=True) == {}
         if any(remote.rglob("*.json")):
             assert sha256_of_file(archive_file(remote)) == record_in(remote)["sha256"]
         for name in (victim, f"other-{step}"):
             again = machine(name)
             environment = again.use(spec)
             assert output_of(environment.script("hello")) == "hello 2.0"
-            assert damage(environment, content=True) == [], again.log
+            assert file_faults(environment.path, content=True) == {}, again.log
             assert "cannot be" not in again.log, again.log
             assert work == "pushing" or "Creating" not in again.log, again.log
         return outcome

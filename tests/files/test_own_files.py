@@ -14,8 +14,6 @@ from cosmos_venv.files import own_files
 from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
-DAY = 86_400.0
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -41,22 +39,6 @@ def test_a_umask_can_only_take_permissions_away(
     own_files.write_new(file, "ours", mode)
 
     assert stat.S_IMODE(file.stat().st_mode) == expected
-
-
-@pytest.mark.parametrize(
-    ("modified", "expected"),
-    [
-        pytest.param(-10.0, 10.0, id="past"),
-        pytest.param(DAY / 2, -DAY / 2, id="a-clock-that-differs"),
-        pytest.param(10 * DAY, float("inf"), id="a-future-that-no-clock-explains"),
-    ],
-)
-def test_a_file_dated_far_ahead_is_older_than_any(
-    monkeypatch: pytest.MonkeyPatch, modified: float, expected: float
-) -> None:
-    monkeypatch.setattr("time.time", lambda: 1e9)
-
-    assert own_files.age(1e9 + modified) == expected
 
 
 def test_what_is_made_apart_takes_its_place_in_one_step(file: Path) -> None:

@@ -9,7 +9,6 @@ deletes.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +23,6 @@ from cosmos_venv.environments.store import DETACHED, BuildRecord, EnvironmentSto
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import own_files
 from cosmos_venv.files.kernel_lock import Lease, is_in_use, lease_path
-from cosmos_venv.files.own_files import age
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import detached_works_in
@@ -411,14 +409,10 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
 
 
 def _last_use(*paths: Path) -> float | None:
-    """Return the modification time of the first path that exists; a time more than a day ahead does not count."""
+    """Return the modification time of the first path that exists."""
     for path in paths:
-        try:
-            modified = path.lstat().st_mtime
-        except OSError:
-            continue
-        if math.isfinite(age(modified)):
-            return modified
+        with suppress(OSError):
+            return path.lstat().st_mtime
     return None
 
 

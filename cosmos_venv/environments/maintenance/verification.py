@@ -56,15 +56,13 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
         return Verified(faults=[*faults, *_check_faults(stored.path, check)], has_run=True)
 
 
-def damage(environment: Environment, *, content: bool) -> list[str]:
+def damage(environment: Environment) -> list[str]:
     """Return what an environment in use has lost since it was built, one clause each; empty when nothing.
 
     :param environment: the caller's, so nobody removes it meanwhile.
-    :param content: whether its files are read too, where nothing else is found.
     :raises OSError: when this process may open no more files.
     """
-    found = _faults(environment.path, environment.record, content=False)
-    return found or (_faults(environment.path, environment.record, content=True) if content else [])
+    return _faults(environment.path, environment.record, content=False)
 
 
 def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:

@@ -122,8 +122,12 @@ def main(text: str) -> None:
             return
         _tell_starter("listening")
         server = Server(config, listener)
-        server.prepare()
-        server.serve()
+        try:
+            server.prepare()
+            server.serve()
+        except Refused as refused:
+            listener.refuse(refused.word, str(refused))
+            raise
         status = 0
     finally:
         os._exit(status)
@@ -156,14 +160,16 @@ class Server:
         self.steps: Iterator[warm_up.Step] | None = None
 
     def prepare(self) -> None:
-        """Import all that commands need. An error, or a thread that prevents a fork, ends this process with a note."""
+        """Import all that commands need.
+
+        :raises Refused: for an error of an import, and for a thread that prevents a fork.
+        """
         try:
             self._prepare()
-        except BaseException as error:  # a package may raise anything, SystemExit too
-            word = error.word if isinstance(error, Refused) else "import"
-            text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            self.listener.refuse(word, text)
+        except Refused:
             raise
+        except BaseException as error:  # a package may raise anything, SystemExit too
+            raise Refused("import", f"{type(error).__name__}: {error}") from error
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._open_waiting_ends()
         freeze()
@@ -217,7 +223,10 @@ class Server:
         self.is_asked_to_end = True
 
     def serve(self) -> None:
-        """Fork for each connection, until the server has to end."""
+        """Fork for each connection, until the server has to end.
+
+        :raises Refused: when a warm-up step has started a thread.
+        """
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
             pause = 0.0 if self._take_step() else max(pause, 0.0)
@@ -247,20 +256,12 @@ class Server:
                 warm_up.run_step(step)
         # As for the imports: a command with another value of such a variable is started, not forked.
         self.read.update(read)
-        self._end_for_threads()
+        _refuse_threads()  # else no task would know why the server is of no use
         if step is None:
             self.steps = None
             freeze()
             self._note()
         return step is not None
-
-    def _end_for_threads(self) -> None:
-        """End the server, with a note, when a warm-up step has started a thread: else no task would know why."""
-        try:
-            _refuse_threads()
-        except Refused as refused:
-            self.listener.refuse(refused.word, str(refused))
-            raise
 
     def _has_served(self) -> bool:
         return (
