@@ -123,16 +123,9 @@ class _Manifest(msgspec.Struct):
 _Shape = TypeVar("_Shape", _RunResults, _Sources, _Manifest)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _MicrobatchPart:
-    """One part of a microbatch model, which dbt calls a batch.
-
-    :param name: its beginning, as short as dbt writes it: ``2026-01-31``.
-    :param words: the message of dbt or the database; empty where the batch was not run after another one had failed.
-    """
-
-    name: str
-    words: str
+# One part of a microbatch model, which dbt calls a batch: its begin, as short as dbt writes it (``2026-01-31``), and
+# the message of dbt or the database. The message is empty where the batch was not run after another one had failed.
+_MicrobatchPart = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +216,7 @@ class Artifacts:
                 said[place] = str(event.data.get("exc") or "").removeprefix(_OF_A_THREAD)
             elif (words := said.pop(place, "")) or event.data.get("status") in (*FAILED_STATUSES, "skipped"):
                 name = _BATCH.match(str(event.data.get("description")))
-                part = _MicrobatchPart(name=name.group(1) if name else "", words=words)
-                found.setdefault(event.unique_id, []).append(part)
+                found.setdefault(event.unique_id, []).append((name.group(1) if name else "", words))
         return found
 
     def errors(self) -> list[str]:
@@ -466,10 +458,9 @@ def _parts_text(
     """Lines with the number of failed parts of a model, and with the messages of the first failed parts."""
     lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]
     _, package, name, *_ = [*result.unique_id.split("."), "", ""]
-    for part in parts[:MOST_BATCHES]:
-        path = compiled.get((package, f"{name}_{part.name}"))
-        words = _shortened(without_colour(part.words).strip()) or "not run"
-        lines += _with_path(f"batch {part.name}: {words}", path).splitlines()
+    for begin, said in parts[:MOST_BATCHES]:
+        words = _shortened(without_colour(said).strip()) or "not run"
+        lines += _with_path(f"batch {begin}: {words}", compiled.get((package, f"{name}_{begin}"))).splitlines()
     rest = len(parts) - MOST_BATCHES
     return "\n  ".join([*lines, *([f"... and {rest} more batches"] if rest > 0 else [])])
 

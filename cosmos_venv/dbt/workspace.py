@@ -17,7 +17,6 @@ from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.project_files import LOCK_FILE, DbtProjectFile, outside, read_dbt_project, read_package_files
 from cosmos_venv.dbt.results import Artifacts, stamps_of
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.own_files import naming
 from cosmos_venv.files.read_limits import ANY_SIZE, read_file, refuse_unfit_file
 from cosmos_venv.processes import scratch
@@ -213,8 +212,6 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
         refuse_unfit_file(manifest, ANY_SIZE)
         shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
-        if shortage(error):
-            raise
         raise CosmosValueError(
             f"manifest_filepath {str(manifest)!r} cannot be read: {error.strerror}. Correct the path, or leave it out."
         ) from error

@@ -98,20 +98,8 @@ def refuse_anything_but_strings(name: str, given: object) -> None:
             raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalPath:
-    """A requirement that is a path.
-
-    :param path: as the user wrote it.
-    :param rest: extras and markers behind it; empty where there are none.
-    """
-
-    path: str
-    rest: str
-
-
-def local_path(text: str) -> LocalPath | None:
-    """Return the path that a requirement is; None when it is a name or a URL.
+def local_path(text: str) -> tuple[str, str] | None:
+    """Return the path that a requirement is, and the extras and markers behind it; None when it is a name or a URL.
 
     A path has a separator, begins with a dot or ends like an archive, and need not be there. Only ``a@b`` is looked up:
     it may be a file of that name, else it is the package ``a`` from the address ``b``.
@@ -127,7 +115,7 @@ def local_path(text: str) -> LocalPath | None:
     name, at, _ = path.partition("@")
     if at and not _has_a_separator(name) and not Path(path).exists():
         return None
-    return LocalPath(path=path, rest=parts["rest"].strip())
+    return path, parts["rest"].strip()
 
 
 def is_url(text: str) -> bool:
@@ -254,7 +242,7 @@ def canonical(text: str, folder: Path | None = None) -> Iterator[str]:
     """
     local = local_path(text)
     if local:
-        path, rest = local.path, local.rest
+        path, rest = local
     else:
         before, scheme, behind = text.rpartition("file:")
         if not scheme:

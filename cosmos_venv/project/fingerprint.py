@@ -86,14 +86,12 @@ class Tree:
     :param environment: variables for ``env_var()`` in ``dbt_project.yml``, which names the folders that dbt reads.
         None: everything in the folder counts.
     :param packages_folder: folder of installed packages that count too, relative to the project; empty: there is none.
-    :param left_out: paths below the folder that do not count.
     :param excluded: shell patterns of files and folders that do not count, by name or by path below the folder.
     """
 
     folder: Path
     environment: Mapping[str, str] | None = None
     packages_folder: str = ""
-    left_out: Collection[str] = ()
     excluded: Sequence[str] = ()
 
     def seeds(self) -> list[Path]:
@@ -281,19 +279,11 @@ def trees_of(
     """
     project_file = read_dbt_project(project_dir, environment=environment)
     installed = "" if has_deps else project_file.packages_folder
-    left_out = {project_file.packages_folder} if has_deps else set()
-    own = Tree(
-        folder=project_dir,
-        environment=environment,
-        packages_folder=installed,
-        left_out=left_out,
-        excluded=excluded,
-    )
-    trees = [own]
+    trees = [Tree(folder=project_dir, environment=environment, packages_folder=installed, excluded=excluded)]
     for path in dict.fromkeys((*read_package_files(project_dir).local, *project_file.paths_outside)):
         folder = local_package(project_dir, path)
         named = None if path in project_file.paths_outside else environment
-        trees.append(Tree(folder=folder, environment=named, left_out=left_out, excluded=excluded))
+        trees.append(Tree(folder=folder, environment=named, excluded=excluded))
     return trees
 
 
@@ -411,28 +401,23 @@ def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
     if PurePath() in paths:
         # Inside the folders that dbt reads, dbt reads a folder named "target" or "logs" too.
         written = [] if tree.environment is None else project_file.written_folders
-        yield from _below(tree, folder, ".", prefix, {*map(os.path.normpath, written)})
+        yield from _below(folder, ".", prefix, {*map(os.path.normpath, written)})
         return
     with suppress(OSError):
         for path in folder.iterdir():
             if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
                 yield _file(folder, path.name, prefix)
-    left_out = set() if prefix else {os.path.normpath(each) for each in tree.left_out}
     for root in sorted(paths):
-        if root.parts[:1] != ("..",) and paths.isdisjoint(root.parents) and str(root) not in left_out:
-            yield from _below(tree, folder, str(root), prefix, ())
+        if root.parts[:1] != ("..",) and paths.isdisjoint(root.parents):
+            yield from _below(folder, str(root), prefix, ())
 
 
-def _below(tree: Tree, folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:
+def _below(folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:
     """The files below a folder that count. The folders that dbt writes to are left out."""
     for here, below, names in walk(folder / root):
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
-        below[:] = [
-            name
-            for name in below
-            if name not in _NEVER_READ and f"{at}{name}" not in written and f"{prefix}{at}{name}" not in tree.left_out
-        ]
+        below[:] = [name for name in below if name not in _NEVER_READ and f"{at}{name}" not in written]
         for name in names:
             if name.endswith((*_READ, *_NAMED)) and name != _OF_THE_USER:
                 yield _file(folder, f"{at}{name}", prefix)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
+from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.read_limits import read_file
@@ -121,11 +121,6 @@ def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes
             tests = {each: node for each, node in nodes.items() if node.resource_type is DbtResourceType.TEST}
             ids = ids | {each for each, test in tests.items() if not ids.isdisjoint(test.depends_on)}
         selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
-    if request.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and manifest.hooks:
-        from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
-
-        if any(node.resource_type is DbtResourceType.MODEL for node in selected.values()):
-            logger.warning(NO_HOOKS, ", ".join(manifest.hooks))
     return selected
 
 

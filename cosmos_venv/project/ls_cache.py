@@ -14,22 +14,23 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cosmos_venv import settings
+from cosmos_venv.credentials import mask
 from cosmos_venv.dbt.project_files import digest_of_values
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.own_files import is_private, make_private
-from cosmos_venv.files.read_limits import packed, unpacked, value_of
+from cosmos_venv.files.read_limits import MEBIBYTE, Limit, packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.project.dbt_ls_runner import LsOutput
 from cosmos_venv.project.fingerprint import Basis, LsQuestion
 from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.variable_answers import VariableAnswers
     from cosmos_venv.remote.object_store import RemoteFolder
 
 
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds for the storage of other machines, which only saves time
 _SUFFIX = ".answer"
+_LARGEST_VARIABLE = Limit(most=MEBIBYTE)
+_DESCRIPTION = "What dbt ls has said of a project, kept by cosmos-venv for other machines. It may be deleted."
 _SHORTEST_AGE = 60.0  # seconds that an answer lives at the least, so that a later parse finds it
 
 
@@ -73,6 +76,72 @@ class DbtAnswer:
     was_kept: bool
     version: str | None = None
     ages: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableAnswers:
+    """The answer to one question, in one Airflow Variable, for machines without common storage.
+
+    The Variable holds a JSON object with one file, the latest answer: name to content. A user who can write the
+    Variable decides which tasks the DAGs of the project have.
+
+    :param question: a text that differs for each question.
+    """
+
+    question: str = field(repr=False)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the Variable.
+
+        The question can hold a password, so the hash in the name takes milliseconds on purpose. A parse that finds its
+        answer on this machine reads no Variable and does not compute the name.
+        """
+        return f"cosmos_venv_answer_{digest_of_values({'question': self.question}, ['question'])[:32]}"
+
+    def __str__(self) -> str:
+        return f"[cosmos_venv] share_answers_in_variables: the Airflow Variable {self.name}"
+
+    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: ARG002 - as of a RemoteFolder
+        """The content of a file; None when the Variable holds no file of that name.
+
+        :param name: of the file.
+        :param seconds: not used: a Variable is read without a time-out.
+        :param limit: not used: Variables have a smaller limit.
+        :raises RemoteError: when the Variable cannot be read.
+        """
+        from cosmos_venv.compat import variable  # a process that outlives a parse does not pay for Airflow
+
+        try:
+            text = variable(self.name)
+        except Exception as error:
+            raise RemoteError(mask(str(error)), has_answered=True) from error
+        answer = (value_of(text, dict[str, str], _LARGEST_VARIABLE) or {}).get(name)
+        return None if answer is None else answer.encode()
+
+    def write(self, name: str, content: bytes, *, seconds: float) -> None:  # noqa: ARG002 - as of a RemoteFolder
+        """Keep a file in place of the earlier answer. A file that is too long is not kept, and the log says so.
+
+        :param name: of the file.
+        :param content: its bytes, which are ASCII.
+        :param seconds: not used: a Variable is written without a time-out.
+        :raises RemoteError: when the Variable cannot be written.
+        """
+        text = json.dumps({name: content.decode("ascii")})
+        if _LARGEST_VARIABLE.is_exceeded_by(len(text)):
+            logger.warning(
+                "%s is not written: the answer has %s bytes, and a Variable takes %s. Set [cosmos] remote_cache_dir.",
+                self,
+                f"{len(text):,}",
+                f"{_LARGEST_VARIABLE.most:,}",
+            )
+            return
+        from cosmos_venv.compat import set_variable  # as above
+
+        try:
+            set_variable(self.name, text, _DESCRIPTION)
+        except Exception as error:
+            raise RemoteError(mask(str(error)), has_answered=True) from error
 
 
 @dataclass(kw_only=True)
@@ -229,6 +298,4 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
     """The Variable in which machines share the answer to a question; None where no setting says so."""
     if not settings.share_answers_in_variables:
         return None
-    from cosmos_venv.project.variable_answers import VariableAnswers  # it brings Airflow along
-
     return VariableAnswers(question=json.dumps([question.project_dir.name, question.profile_flags, question.arguments]))

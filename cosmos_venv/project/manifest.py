@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.dbt.bigquery.refusals import hooks_among
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
@@ -132,11 +131,6 @@ class Manifest:
         except ValueError as error:
             raise _blaming(self.path, unique_id, error) from None
         return nodes
-
-    @property
-    def hooks(self) -> list[str]:
-        """Unique ids of the hooks ``on-run-start`` and ``on-run-end`` of the project and its packages."""
-        return hooks_among(self._content.nodes)
 
     @property
     def has_whole_selectors(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.requirement_files import LocalPath, local_path
+from cosmos_venv.environments.requirement_files import local_path
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -42,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_pip_takes_as_a_path_is_one(place: Path, text: str, path: str | None, rest: str) -> None:
-    assert local_path(text) == (None if path is None else LocalPath(path=path, rest=rest))
+    assert local_path(text) == (None if path is None else (path, rest))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv import compat
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project import variable_answers
-from cosmos_venv.project.variable_answers import VariableAnswers
+from cosmos_venv.project.ls_cache import VariableAnswers
 from pytest_cosmos_venv import CosmosAirflow
 from tests.project.ls_place import DATA, NODES, Place, writing
 
@@ -152,7 +152,7 @@ def test_what_could_not_be_shared_is_shared_at_the_next_parse(
     _ = cosmos_airflow.variables
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "north"))
     with monkeypatch.context() as patch:
-        patch.setattr(variable_answers, "set_variable", _refuse)
+        patch.setattr(compat, "set_variable", _refuse)
         place.load()
     place.load()
 

@@ -129,7 +129,7 @@ class _Locks:
                     f"py_requirements names {target} and nothing to resolve. Name beside it what is wanted, for "
                     f'example py_requirements=["dbt-core~=1.11.0", "dbt-postgres", "-r {target}"].'
                 )
-            resolution = resolve(
+            text, packages = resolve(
                 wanted.spec(),
                 target,
                 is_universal=self.is_universal,
@@ -137,7 +137,7 @@ class _Locks:
                 report=self.step.mention,
             )
             before = target.read_bytes() if target.is_file() else None
-            content = resolution.text.encode()
+            content = text.encode()
             if content != before:
                 with replace_atomically(target) as apart:
                     write_new(apart, content)
@@ -145,7 +145,7 @@ class _Locks:
             return replace(lock, error=credentials.mask(str(error)))
         except OSError as error:
             return replace(lock, error=f"it cannot be written: {os_errors.reason_of(error)}")
-        return replace(lock, packages=resolution.packages, was_changed=content != before)
+        return replace(lock, packages=packages, was_changed=content != before)
 
 
 def _lock_file_of(arguments: VirtualenvArguments) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ NO_SQL_STORE = (
     "s3://bucket/dbt or a folder that all workers see. Set it, or leave upload_sql_to_xcom out."
 )
 """The error for SQL that is stored in files, when no folder is configured."""
-
-
-def hooks_among(unique_ids: Iterable[str]) -> list[str]:
-    """The hooks ``on-run-start`` and ``on-run-end`` of a project and its packages.
-
-    :param unique_ids: of all that dbt knows of the project.
-    """
-    return sorted(each for each in unique_ids if each.startswith("operation."))
 
 
 def why_no_single_query(config: Mapping[str, Any], file: Path) -> str | None:

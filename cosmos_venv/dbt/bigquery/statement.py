@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.dbt.bigquery.refusals import INSTEAD, hooks_among, mapping_in, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import INSTEAD, mapping_in, why_no_single_query
 
 
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +96,8 @@ def project_hooks(manifest: bytes) -> list[str]:
 
     :param manifest: dbt's ``manifest.json``.
     """
-    return hooks_among(msgspec.json.decode(manifest, type=_Manifest).nodes)
+    nodes = msgspec.json.decode(manifest, type=_Manifest).nodes
+    return sorted(each for each in nodes if each.startswith("operation."))
 
 
 def _compiled(unique_id: str, node: _Node, *, full_refresh: bool) -> CompiledModel:

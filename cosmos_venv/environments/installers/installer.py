@@ -427,10 +427,10 @@ def _file_line(option: InstallOption) -> str | None:
         return None
     if local := local_path(value):
         # In a requirements file, pip and uv resolve a relative path against another folder.
-        path = str(Path(local.path).absolute())
+        path, rest = str(Path(local[0]).absolute()), local[1]
         if re.search(r"[\s#]", path):
             return None
-        value = f"{path}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
+        value = f"{path}{rest if rest.startswith('[') else f' {rest}'}".strip()
     elif value.startswith("file:"):
         return None
     return f"{option.name} {value}".strip()

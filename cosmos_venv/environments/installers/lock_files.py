@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -32,18 +32,6 @@ _SINCE_PYTHON = r"(?m)^requires-python = .*\n"
 _ADDRESS = r'\burl = "file://(?P<address>/[^"]*)"'
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resolution:
-    """The outcome of resolving requirements.
-
-    :param text: of the file that fixes them; no credential is in it.
-    :param packages: how many packages it holds.
-    """
-
-    text: str
-    packages: int
-
-
 def resolve(
     spec: EnvironmentSpec,
     target: Path,
@@ -51,14 +39,15 @@ def resolve(
     is_universal: bool = False,
     cancellation: Cancellation,
     report: Callable[[str], None],
-) -> Resolution:
-    """Resolve the requirements of a spec, and return the text of a file that fixes them.
+) -> tuple[str, int]:
+    """Resolve the requirements of a spec.
 
     :param spec: of the environment, without a lock file.
     :param target: the file that will be written: a lock file by its name, else requirements with hashes.
     :param is_universal: whether it is resolved for all platforms, and for later Pythons too.
     :param cancellation: ends the resolving.
     :param report: gets each line of uv's output, without credentials.
+    :returns: the text of a file that fixes them, without credentials, and the number of packages in it.
     :raises CosmosValueError: when uv cannot be told a setting, or a package can have no hash.
     :raises VirtualenvBuildError: when uv is not there, or finds no answer.
     :raises CommandKilled: when ``cancellation`` was requested.
@@ -99,7 +88,7 @@ def resolve(
         text = re.sub(_SINCE_PYTHON, _limits(spec), text, count=1)
     wanted = " ".join(credentials.mask(", ".join(spec.requirements)).split())
     header = f"# Resolved by cosmos-venv env lock, for: {wanted}\n"
-    return Resolution(text=header + _with_paths_from(target.parent, text), packages=len(packages))
+    return header + _with_paths_from(target.parent, text), len(packages)
 
 
 def _words(arguments: InstallArguments, scratch: Path) -> list[str]:

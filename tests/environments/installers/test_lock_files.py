@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.builder import refuse_stale_lock
-from cosmos_venv.environments.installers.lock_files import Resolution, resolve
+from cosmos_venv.environments.installers.lock_files import resolve
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -38,7 +38,7 @@ def test_requirements_beside_a_lock_file_say_what_it_must_hold(beside: list[str]
 
 def resolved(
     spec: EnvironmentSpec, target: Path, *, is_universal: bool = False, lines: list[str] | None = None
-) -> Resolution:
+) -> tuple[str, int]:
     return resolve(
         spec,
         target,
@@ -56,15 +56,15 @@ def test_it_holds_an_address_and_a_hash_and_says_for_which_python_and_platform_i
 
     found = resolved(spec, tmp_path / "pylock.toml")
 
-    assert found.packages == 1
-    assert found.text.splitlines()[:4] == [
+    assert found[1] == 1
+    assert found[0].splitlines()[:4] == [
         "# Resolved by cosmos-venv env lock, for: hello",
         'lock-version = "1.0"',
         'created-by = "uv"',
         f'requires-python = "==3.{sys.version_info.minor}.*"',
     ]
-    assert f"environments = [\"sys_platform == '{sys.platform}' and platform_machine == '" in found.text
-    assert f'{{ url = "{wheel.as_uri()}", hashes = {{ sha256 = "{sha256_of(wheel)}" }} }}' in found.text
+    assert f"environments = [\"sys_platform == '{sys.platform}' and platform_machine == '" in found[0]
+    assert f'{{ url = "{wheel.as_uri()}", hashes = {{ sha256 = "{sha256_of(wheel)}" }} }}' in found[0]
 
 
 def test_what_it_writes_is_what_a_build_takes(
@@ -73,7 +73,7 @@ def test_what_it_writes_is_what_a_build_takes(
     shutil.copytree(wheelhouse, tmp_path / "dags" / "with blanks")
     spec = replace(make_spec(), pip_install_options=("--no-index", "-f", str(tmp_path / "dags" / "with blanks")))
     file = tmp_path / "dags" / "pylock.toml"
-    file.write_text(resolved(spec, file).text)
+    file.write_text(resolved(spec, file)[0])
 
     moved = Path(shutil.move(tmp_path / "dags", tmp_path / "moved")) / "pylock.toml"
     environment = make_ready(tmp_path / "store", make_spec("hello", f"-r {moved}"))
@@ -85,17 +85,17 @@ def test_what_it_writes_is_what_a_build_takes(
 def test_it_may_be_for_all_platforms(tmp_path: Path, make_spec: MakeSpec) -> None:
     found = resolved(make_spec(), tmp_path / "pylock.toml", is_universal=True)
 
-    assert f'requires-python = ">=3.{sys.version_info.minor}' in found.text
-    assert "environments" not in found.text
+    assert f'requires-python = ">=3.{sys.version_info.minor}' in found[0]
+    assert "environments" not in found[0]
 
 
 def test_requirements_with_hashes_are_written_too(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec) -> None:
     found = resolved(make_spec("hello<2"), tmp_path / "requirements.txt")
 
-    assert found == Resolution(
-        text="# Resolved by cosmos-venv env lock, for: hello<2\n"
+    assert found == (
+        "# Resolved by cosmos-venv env lock, for: hello<2\n"
         f"hello==1.0 \\\n    --hash=sha256:{sha256_of(wheelhouse / 'hello-1.0-py3-none-any.whl')}\n",
-        packages=1,
+        1,
     )
 
 
@@ -114,7 +114,7 @@ def test_no_credential_is_in_it_or_on_a_command_line(
     def text_for(*requirements: str, target: str) -> str:
         options = ("--no-index", "--find-links", f"{address}/")
         spec = EnvironmentSpec(requirements=requirements, pip_install_options=options, interpreter=Interpreter.of())
-        return resolved(spec, tmp_path / target, lines=lines).text
+        return resolved(spec, tmp_path / target, lines=lines)[0]
 
     texts = [
         text_for("hello", target="pylock.toml"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from cosmos_venv.cli.diagrams import to_dot, to_mermaid
+from cosmos_venv.cli.render import to_dot, to_mermaid
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.project.graph import DbtGraph
