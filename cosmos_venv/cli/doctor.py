@@ -250,20 +250,17 @@ def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.files.own_files import refuse_noexec
 
     subject = str(directory)
+    try:
+        refuse_noexec(directory)
+    except (VirtualenvError, OSError) as error:
+        yield Finding(subject, "failed", str(error), "Mount it without noexec, or use another directory.")
     if _can_write(directory):
-        try:
-            refuse_noexec(directory)
-        except (VirtualenvError, OSError) as error:
-            yield Finding(subject, "failed", str(error), "Use another directory.")
         if fault := _fault_of_locks(directory):
             way_out = "Use a local disk or NFS 4, mounted without nolock and local_lock."
             yield Finding(subject, "failed", f"The file system will not do: {fault}.", way_out)
         if (free := free_megabytes(directory)) < _ROOM:
             text = f"Only {free:.1f} MB are free, and an environment takes some {_ROOM:.0f} MB."
             yield Finding(subject, "warning", text, "Make room: cosmos-venv env prune.")
-    elif os.statvfs(directory).f_flag & os.ST_NOEXEC:
-        text = "It is mounted noexec: no dbt there can be started, nor its libraries loaded."
-        yield Finding(subject, "failed", text, "Mount it without noexec.")
     elif not is_searched:
         text = f"User id {os.geteuid()} cannot write there: environments there are used, and nothing is built."
         way_out = "Right for virtualenv_search_path; a virtualenv_dir must be writable."

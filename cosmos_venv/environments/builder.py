@@ -111,7 +111,6 @@ def build_environment(
             directory,
             pins,
             installer=installer.name,
-            installer_reason=installer.reason,
             seconds=time.monotonic() - began,
         )
         return replace(record, sources=build.arguments.sources, provides=build.provides, libraries=libraries)

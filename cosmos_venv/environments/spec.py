@@ -35,8 +35,7 @@ from cosmos_venv.environments.requirement_files import (
     parse_requirement,
     refuse_anything_but_strings,
 )
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files import os_errors
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 
@@ -81,7 +80,6 @@ class Interpreter:
             another process.
         :param cancellation: ends the waiting for its answer; None: only the limit of 30 s ends it.
         :raises CosmosValueError: when there is no such interpreter or it does not answer.
-        :raises VirtualenvError: when this process may open no more files or start no more processes.
         :raises CommandKilled: when ``cancellation`` was requested before it had answered.
         """
         if executable is None:
@@ -123,8 +121,6 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Inte
         # Other output, of the interpreter or of a shim that starts it, comes before this line.
         executable, version, implementation, its_platform = json.loads(completed.lines[-1] if completed.lines else "")
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and (words := os_errors.shortage(error)):
-            raise VirtualenvError(words) from error
         raise CosmosValueError(
             f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
             "Give the path of an executable Python 3."

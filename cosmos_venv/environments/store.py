@@ -75,7 +75,6 @@ class BuildRecord:
     :param spec: the spec that was asked for.
     :param pins: version of each distribution that was installed.
     :param installer: the tool that installed them: ``uv``, ``pip``, or the name of a tool that was handed down.
-    :param installer_reason: why it was chosen, in words.
     :param built_by: name of the host that built.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
@@ -91,7 +90,6 @@ class BuildRecord:
     spec: RecordedSpec
     pins: dict[str, str]
     installer: str
-    installer_reason: str
     built_by: str
     built_at: str
     seconds: float
@@ -109,7 +107,6 @@ class BuildRecord:
         pins: Mapping[str, str],
         *,
         installer: str,
-        installer_reason: str = "it was asked for",
         seconds: float,
     ) -> BuildRecord:
         """Return the record of a build that this process has just made. Texts that could hold credentials are masked.
@@ -118,7 +115,6 @@ class BuildRecord:
         :param build: the folder.
         :param pins: version of each installed distribution.
         :param installer: name of the tool that installed them.
-        :param installer_reason: why it was chosen, in words.
         :param seconds: that the building took.
         """
         return cls(
@@ -127,7 +123,6 @@ class BuildRecord:
             spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
             pins=dict(pins),
             installer=installer,
-            installer_reason=installer_reason,
             built_by=socket.gethostname(),
             built_at=now(),
             seconds=round(seconds, 3),

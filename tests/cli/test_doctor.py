@@ -134,7 +134,7 @@ def test_a_read_only_mount_is_right_on_the_search_path_alone_if_programs_can_be_
     assert (as_own[0], [each[:2] for each in as_own[1]]) == (0, [("directory", "warning")])
     assert searched == (0, [])
     assert (unusable[0], [each[:2] for each in unusable[1]]) == (1, [("directory", "failed")])
-    assert "noexec: no dbt there can be started" in unusable[1][0][2]
+    assert "noexec: no program in it can be started" in unusable[1][0][2]
 
 
 def test_environments_of_a_python_that_is_not_here_are_a_warning(

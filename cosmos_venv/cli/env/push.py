@@ -50,7 +50,7 @@ def env_push(options: argparse.Namespace) -> Result:
     works only where it was built, or the remote does not take it.
 
     :param options: the command line.
-    :raises VirtualenvError: when the directory cannot be read, others can have written there, or the key cannot be had.
+    :raises VirtualenvError: when the directory cannot be read, or the key cannot be had.
     :raises CosmosValueError: when it is no directory, nothing there is ready, or a setting is wrong or missing.
     """
     from cosmos_venv.managed import remote_environments
@@ -72,14 +72,11 @@ def env_push(options: argparse.Namespace) -> Result:
 def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
     from cosmos_venv.managed.resolve import environment_store
 
-    store = environment_store(directory)
-    builds = read_inventory(store)
+    builds = read_inventory(environment_store(directory))
     ready = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if not ready:
         which = f" {name}" if name else ""
         raise CosmosValueError(f"{directory} holds no ready environment{which}: see cosmos-venv env list.")
-    with store.errors_name_the_directory():
-        store.refuse_untrusted()
     return ready
 
 
