@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import socket
 import stat
 import subprocess
@@ -24,7 +23,7 @@ from typing import Any
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.files.own_files import is_trusted_path, open_own
-from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, content_of, open_file, value_of
+from cosmos_venv.files.read_limits import content_of, value_of
 from cosmos_venv.processes import guard
 from cosmos_venv.version import __version__
 
@@ -33,20 +32,13 @@ _LONGEST_SOCKET_PATH = 107
 _LONGEST_REFUSAL = 3_600.0  # seconds; then a server is started once more, since the cause may be gone
 # Hex digits. The path of a socket is short, and a temporary folder may be deep.
 _KEY_LENGTH = 20
-_LONGEST_HEAD = 8192
-
-# When the interpreter's path is too long for the first line, it stands in the second, in an exec of a shell.
-_INTERPRETER = re.compile(
-    r"#!(?P<short>/\S*python[\d.]*)[ \t]*\n"
-    r"|#!/bin/sh\n'''exec' (['\"]?)(?P<long>/[^\n]*python[\d.]*)\2 \"\$0\" \"\$@\""
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """The program that a server serves.
 
-    :param environment: folder of the Python environment, its real path.
+    :param environment: folder of the virtual environment, its real path. Its ``bin/python`` runs the server.
     :param script: the program that commands run, a Python script of that environment.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: packages whose sub-packages are imported, as far as they can be.
@@ -56,19 +48,6 @@ class Program:
     script: Path
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
-
-    @property
-    def interpreter(self) -> Path:
-        """The Python that runs the script. Raises NotWarm where the script is no Python program."""
-        try:
-            with open_file(self.script, ANY_SIZE) as file:
-                head = os.fsdecode(file.read(_LONGEST_HEAD))
-        except UnfitFileError as error:
-            raise NotWarm("binary", f"{self.script} is no Python program: {error.strerror}") from None
-        found = _INTERPRETER.match(head)
-        if found is None:
-            raise NotWarm("binary", f"{self.script} is no Python program")
-        return Path(found["short"] or found["long"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +245,7 @@ def start(
     log = open_own(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(
-            [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config, default=str)],
+            [str(program.environment / "bin" / "python"), "-c", _BOOTSTRAP, root, json.dumps(config, default=str)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -128,6 +128,9 @@ class Tool:
         self.script.parent.mkdir(parents=True, exist_ok=True)
         self.script.write_text(SCRIPT.format(python=sys.executable))
         self.script.chmod(0o755)
+        python = self.script.parent / "python"
+        python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        python.chmod(0o755)
         (self.script.parent / "harbor_tool.py").write_text(source)
 
     def warm(self, cancellation: Cancellation, **options: Any) -> WarmStart:

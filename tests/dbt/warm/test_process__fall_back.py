@@ -174,10 +174,9 @@ def test_a_server_that_imports_for_long_is_left_to_it(tool: Tool, monkeypatch: p
 def test_a_forked_server_that_says_nothing_is_not_waited_for(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LONGEST_START", 0.3)
     monkeypatch.setattr(servers, "LONGEST_WORD", 0.3)
-    python, pid_file = tool.folder / "python", tool.folder / "pid"
+    python, pid_file = tool.script.parent / "python", tool.folder / "pid"
     python.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > '{pid_file}'\n")
     python.chmod(0o755)
-    tool.script.write_text(f"#!{python}\n")
     place = servers.ServerPaths(folder=tool.folder, key="hung")
 
     with pytest.raises(NotWarm, match="its server did not start"):

@@ -14,7 +14,6 @@ additional memory of the size of the text.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import json
@@ -45,7 +44,6 @@ def steps() -> Iterator[Step]:
     for cls in _serialized():
         yield from _compilations(cls)
     yield from (cls.json_schema for cls in _checked() if hasattr(cls, "json_schema"))
-    yield _forget_builders
 
 
 def run_step(step: Step) -> None:
@@ -116,14 +114,6 @@ def _checked() -> Iterator[Any]:
     credentials = getattr(sys.modules.get(_CREDENTIALS[0]), _CREDENTIALS[1], None)
     if credentials is not None:
         yield from _below(credentials)
-
-
-def _forget_builders() -> None:
-    """Clear caches of mashumaro that keep a builder for each class, though the builder has done its work."""
-    builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
-    for each in vars(builder).values():
-        if isinstance(each, functools._lru_cache_wrapper):
-            each.cache_clear()
 
 
 def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
