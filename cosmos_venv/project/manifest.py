@@ -16,7 +16,7 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.files.yaml_files import load_yaml
@@ -57,6 +57,12 @@ _OTHERS = ("metrics", "semantic_models", "saved_queries")
 _Section = dict[str, NodeEntry]
 
 
+class _Selector(msgspec.Struct, omit_defaults=True):
+    definition: Any
+    name: str = ""
+    default: Any = False
+
+
 class _Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
 
@@ -70,7 +76,7 @@ class _Manifest(_Head, omit_defaults=True, kw_only=True):
     metrics: _Section | None = None
     semantic_models: _Section | None = None
     saved_queries: _Section | None = None
-    selectors: dict[str, Any] | None = None
+    selectors: dict[str, _Selector] | None = None
 
     def entries(self, sections: Iterable[str]) -> _Section:
         return {each: entry for name in sections for each, entry in (getattr(self, name) or {}).items()}
@@ -151,15 +157,14 @@ class Manifest:
         if _JINJA.search(content):
             return
         # A broken file is ignored: dbt would refuse it, so the manifest was made from another file.
-        with suppress(yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        with suppress(yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, msgspec.ValidationError):
             written: Any = load_yaml(content.decode())
-            self._selectors = {each["name"]: each for each in written["selectors"]}
+            self._selectors = {each.name: each for each in msgspec.convert(written["selectors"], list[_Selector])}
 
     @property
     def default_selector(self) -> str | None:
         """The YAML selector that dbt takes where no selection is given: the one with ``default: true``, if any."""
-        entries = (self._selectors or {}).items()
-        return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
+        return next((name for name, each in (self._selectors or {}).items() if each.default is True), None)
 
     @no_collection()
     def selected(self, select: Sequence[str], exclude: Sequence[str], selector: str | None) -> set[str]:
@@ -204,19 +209,11 @@ class Manifest:
                 "write the manifest anew with `dbt parse --no-partial-parse`: a partial parse of dbt 1 leaves new "
                 "selectors out of the manifest."
             )
-        entry = entries[selector]
-        if not isinstance(entry, dict) or "definition" not in entry:
-            raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
         return self._definitions().tree(selector)
 
     def _definitions(self) -> Definitions:
-        definitions = {
-            name: entry["definition"]
-            for name, entry in (self._selectors or {}).items()
-            if isinstance(entry, dict) and "definition" in entry
-        }
         return Definitions(
-            definitions,
+            {name: each.definition for name, each in (self._selectors or {}).items()},
             is_lax=settings.enable_lax_selector_parsing,
             is_of_dbt_2=self._content.metadata.is_of_dbt_2,
         )

@@ -31,7 +31,7 @@ class Criterion:
     :param children: how many steps to go down; None: all descendants. 0: none.
     :param childrens_parents: whether all descendants and all their ancestors come along (``@``).
     :param indirect_selection: which tests come with their parents.
-    :param raw: the item as it was written.
+    :param shown: the item as it was written, for errors.
     """
 
     method: str
@@ -41,12 +41,7 @@ class Criterion:
     children: int | None = 0
     childrens_parents: bool = False
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
-    raw: str = field(default="", compare=False)
-
-    @property
-    def shown(self) -> str:
-        """The item as it was written, for errors."""
-        return self.raw if self.raw.startswith("{") else repr(self.raw)
+    shown: str = field(default="", compare=False)
 
     @classmethod
     def from_text(cls, text: str) -> Criterion:
@@ -72,7 +67,7 @@ class Criterion:
             parents=_steps(parts["parents"], parts["parents_depth"]),
             children=_steps(parts["children"], parts["children_depth"]),
             childrens_parents=bool(parts["childrens_parents"]),
-            raw=text,
+            shown=repr(text),
         )
 
     @classmethod
@@ -82,7 +77,7 @@ class Criterion:
         :param mapping: the item.
         :raises CosmosValueError: when dbt would refuse it, naming the mapping.
         """
-        shown = dict(mapping)
+        shown = str(dict(mapping))
         if mapping.get("childrens_parents") and mapping.get("children"):
             raise CosmosValueError(f"selector item {shown} has childrens_parents and children: dbt takes one of them.")
         method, arguments = _method(str(mapping["method"]), mapping["value"])
@@ -102,7 +97,7 @@ class Criterion:
             children=_yaml_steps(mapping, "children"),
             childrens_parents=bool(mapping.get("childrens_parents")),
             indirect_selection=chosen,
-            raw=str(shown),
+            shown=shown,
         )
 
 
