@@ -53,7 +53,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
 
     :param folder: of the files. It and the folder above it must be this user's alone, or nothing is read.
     :param suffix: of the files' names, such as ``.msgpack``.
-    :param most: number of files that are kept: the last written or, where reads have no ``max_age``, the last read.
+    :param most: number of files that are kept: the last written or, where reads are noted, the last read.
     :param seconds: how long a file is kept that nobody uses.
     :param elsewhere: files of other machines, for ``fetch`` and ``share``; None: there are none.
     """
@@ -71,45 +71,43 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.folder / f"{digest}{self.suffix}"
 
-    def read(self, digest: str, *, max_age: float | None = None) -> bytes | None:
+    def read(self, digest: str, *, is_noted: bool = True) -> bytes | None:
         """Return the content kept under a digest; None when there is none.
 
         :param digest: the name under which it was written.
-        :param max_age: seconds; a file that was written earlier counts as missing. None: any age counts.
+        :param is_noted: whether the time of the file says that it was read; False: its time says when it was written.
         """
-        file = self.opened(digest, max_age=max_age)
+        file = self.opened(digest, is_noted=is_noted)
         if file is None:
             return None
         with file, suppress(OSError):
             return file.read()
         return None
 
-    def opened(self, digest: str, *, max_age: float | None = None) -> BinaryIO | None:
+    def opened(self, digest: str, *, is_noted: bool = True) -> BinaryIO | None:
         """Return the file of a digest, opened for reading; None when there is none. The caller closes it.
 
         :param digest: the name under which it was written.
-        :param max_age: as for ``read``.
+        :param is_noted: as for ``read``.
         """
         try:
             file = os.fdopen(open_own(self.path(digest), os.O_RDONLY), "rb")
         except OSError:
             return None
-        seconds = age(os.fstat(file.fileno()).st_mtime)
-        if not is_private(self.folder) or (max_age is not None and seconds > max_age):
+        if not is_private(self.folder):
             file.close()
             return None
-        if max_age is None and seconds > _REFRESHED_SECONDS:
+        if is_noted and age(os.fstat(file.fileno()).st_mtime) > _REFRESHED_SECONDS:
             with suppress(OSError):
                 os.utime(file.fileno())
         return file
 
-    def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
+    def mapped(self, digest: str) -> mmap | None:
         """Return the content kept under a digest as a memory map, without reading it; None when there is none.
 
         :param digest: the name under which it was written.
-        :param max_age: as for ``read``.
         """
-        file = self.opened(digest, max_age=max_age)
+        file = self.opened(digest)
         if file is None:
             return None
         with file, suppress(OSError, ValueError):  # an empty file cannot be mapped

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import time
 from contextlib import suppress
@@ -35,8 +34,8 @@ def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
     :raises CosmosLoadDbtException: when the server refuses the manifest, or does not answer and no copy is kept.
     """
     digest = hashlib.sha256(json.dumps([file.url, file.conn_id]).encode()).hexdigest()
-    # With max_age, a read does not touch the file: its time says when the copy was last known to be current.
-    packed = None if kept is None else kept.read(digest, max_age=math.inf)
+    # The time of the file says when the copy was last known to be current.
+    packed = None if kept is None else kept.read(digest, is_noted=False)
     known = None if packed is None else Copy.unpacked(packed)
     try:
         copy = file.read(

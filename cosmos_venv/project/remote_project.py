@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import logging
-import math
 import os
 import tarfile
 import time
@@ -175,8 +174,8 @@ class _RemoteProject:
     def _newest(self) -> str:
         """The newest version, fetched; when there is no answer, the last known version, with a warning."""
         kept = FileCache(folder=self.root, suffix=".json", most=1_000)
-        # With max_age, a read does not touch the file: its time says when the version was last known to be current.
-        last = value_of(kept.read(self.digest, max_age=math.inf), Found) or _NONE
+        # The time of the file says when the version was last known to be current.
+        last = value_of(kept.read(self.digest, is_noted=False), Found) or _NONE
         known = last if self._path(last.version).is_dir() else _NONE
         asked = time.time()
         try:

@@ -37,13 +37,13 @@ def test_what_is_used_stays_and_the_least_used_goes(kept: FileCache, is_mapped: 
     assert kept.read("idle") is None
 
 
-def test_reading_leaves_the_time_where_an_age_counts_and_where_it_was_set_just_now(kept: FileCache) -> None:
+def test_reading_leaves_the_time_where_it_is_not_noted_and_where_it_was_set_just_now(kept: FileCache) -> None:
     _write_before(kept, "young", 60)
     _write_before(kept, "dated", 1_200)
     before = [kept.path(name).stat().st_mtime for name in ("young", "dated")]
 
     kept.read("young")
-    kept.read("dated", max_age=10_000)
+    kept.read("dated", is_noted=False)
 
     assert [kept.path(name).stat().st_mtime for name in ("young", "dated")] == before
 
