@@ -114,8 +114,8 @@ class ParsedProject:
     def keep(self, artifacts: Artifacts) -> None:
         """Keep the parse file that dbt has written, atomically: other commands may read or write the copy right now.
 
-        The file of a failed command counts too: dbt writes it as soon as it has parsed everything. The file that was
-        only offered is not kept.
+        The file of a failed command counts too: dbt writes it as soon as it has parsed everything. A truncated file is
+        not kept, nor is the file that was only offered.
 
         :param artifacts: the artifacts that the command has left.
         """
@@ -123,7 +123,7 @@ class ParsedProject:
             return
         with suppress(OSError):  # as above
             content = artifacts.content(PARTIAL_PARSE_FILE)
-            if content is not None:
+            if content is not None and _is_whole(content):
                 is_to_be_shared = not self.kept.exists() or _is_old(self.kept.stat().st_mtime)
                 self._files(self.kept).write(self.kept.stem, content)
                 if is_to_be_shared:
@@ -142,6 +142,14 @@ class ParsedProject:
 
 def _is_old(written: float) -> bool:
     return time.time() - written > _REFRESHED_SECONDS
+
+
+def _is_whole(content: bytes) -> bool:
+    try:
+        decoded(content, msgspec.msgpack.Decoder(msgspec.Raw).decode)  # checks all of it, and builds no objects
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def moved(content: bytes, root: str, place: Path) -> bytes:

@@ -1,8 +1,8 @@
 """``LsQuestion``, which is put to ``dbt ls``, and fingerprints of the files that its answer depends on.
 
 Only the files that dbt reads of a project count.
-A package may be the root of a repository, with thousands of other files beside its models. A change of these files
-changes no answer of dbt. A file is read once; after that its size, times and inode number identify it.
+A package may be the root of a repository, with a virtual environment of thousands of files beside its models. A change
+of these files changes no answer of dbt. A file is read once; after that its size, times and inode number identify it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
 
+_OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 _PROFILE = "profiles.yml"
@@ -415,6 +416,9 @@ def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
 def _below(folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:
     """The files below a folder that count. The folders that dbt writes to are left out."""
     for here, below, names in walk(folder / root):
+        if _OF_AN_ENVIRONMENT in names:
+            below.clear()
+            continue
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
         below[:] = [name for name in below if name not in _NEVER_READ and f"{at}{name}" not in written]

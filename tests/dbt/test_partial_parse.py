@@ -96,6 +96,17 @@ def leave(parsed: ParsedProject, project: Path, content: bytes | None) -> None:
         parsed.keep(artifacts)
 
 
+def test_a_file_that_was_cut_short_is_not_kept(project: Path, kept: Path) -> None:
+    """A dbt that is killed by the kernel may leave half of it."""
+    parsed = ParsedProject(project_dir=project, kept=kept)
+    whole = parse_file(RUN, "whole")
+
+    leave(parsed, project, whole)
+    leave(parsed, project, whole[: len(whole) // 2])
+
+    assert kept.read_bytes() == whole
+
+
 def test_what_dbt_has_not_written_anew_is_not_kept_again(project: Path, kept: Path) -> None:
     parsed = ParsedProject(project_dir=project, kept=kept)
     leave(parsed, project, parse_file(RUN, "first"))
