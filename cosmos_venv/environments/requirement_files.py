@@ -14,6 +14,7 @@ They stand in lists, in requirements files, and in pip's configuration (its file
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import re
@@ -22,16 +23,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file, walk
-
-if TYPE_CHECKING:
-    from configparser import RawConfigParser
 
 _ARCHIVES = (".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
@@ -439,25 +436,16 @@ def _pip_files(environ: Mapping[str, str]) -> list[Path]:
     return files
 
 
-def _parsed(file: Path) -> RawConfigParser | None:
+def _parsed(file: Path) -> configparser.RawConfigParser | None:
     """Return the settings of a file; None where pip passes over it too: it is missing, or this user may not read it."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError:
-        return None
-    except UnicodeDecodeError as error:
-        raise _unreadable_configuration(file) from error
-    import configparser  # most machines have no such file
-
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        raise _unreadable_configuration(file) from error
+        parser.read_string(file.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except (UnicodeDecodeError, configparser.Error) as error:
+        raise CosmosValueError(
+            f"{file} cannot be read as pip's configuration, and pip does not start with it. Correct it (pip config "
+            "debug)."
+        ) from error
     return parser
-
-
-def _unreadable_configuration(file: Path) -> CosmosValueError:
-    return CosmosValueError(
-        f"{file} cannot be read as pip's configuration, and pip does not start with it. Correct it (pip config debug)."
-    )
