@@ -23,6 +23,8 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
+import yaml
+
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import read_file
@@ -210,8 +212,6 @@ def _local_paths(text: str) -> list[str] | None:
     """The local packages of one file; None when it is no list of packages as dbt knows it, or is made by Jinja as a
     whole.
     """
-    import yaml
-
     try:
         content = load_yaml(text) or {}
         entries = content.get("packages") or []
@@ -244,8 +244,6 @@ def profile_fields(
     :raises CosmosValueError: when the file is no YAML, or has no such profile or target; from the function, when a
         field cannot be rendered.
     """
-    import yaml
-
     try:
         found = load_yaml(read_file(profiles_yml).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -364,19 +362,15 @@ def content_of(path: Path) -> dict[str, Any]:
     :raises FileNotFoundError: when there is no file.
     :raises CosmosLoadDbtException: when the file cannot be read, or is no mapping in YAML.
     """
-    import yaml
-
     try:
-        text = read_file(path).decode()
+        content = read_file(path)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
-    except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from None
     try:
-        content = load_yaml(text)
-    except yaml.YAMLError as error:
+        content = load_yaml(content.decode())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from None
     if not isinstance(content, dict):
         raise CosmosLoadDbtException(f"{path} holds no mapping. It must at least say `name: your_project`.")

@@ -159,10 +159,9 @@ def answer_detached(request: bytes, cancellation: Cancellation) -> str:
         return "" if answer.version else _CHANGED
     except CommandKilled:
         return ""  # the parse that has cancelled this process may start another one at once
-    except (CosmosLoadDbtException, CosmosConfigException) as error:
-        return _without(question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
-        return _without(question.secrets, f"{type(error).__name__}: {error}")
+        is_told = isinstance(error, CosmosLoadDbtException | CosmosConfigException)
+        return _without(question.secrets, str(error) if is_told else f"{type(error).__name__}: {error}")
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:

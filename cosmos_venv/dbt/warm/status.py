@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import psutil
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.servers import ServerPaths, is_private
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.processes import guard
-
-if TYPE_CHECKING:
-    import psutil
 
 LONGEST_END = 10.0
 # ready: waits for commands; importing: has not yet imported dbt; hung: does not answer; other: belongs to a user who
@@ -80,8 +79,6 @@ def running_servers(*, below: Path | None = None) -> list[WarmServer]:
 
     :param below: only servers of this environment, or of environments in this directory; None: all servers.
     """
-    import psutil
-
     wanted = None if below is None else Path(os.path.realpath(below))
     found = [server for each in psutil.process_iter() if (server := _seen(each, wanted)) is not None]
     return sorted(found, key=lambda each: -each.age_seconds)
@@ -113,8 +110,6 @@ def end(server: WarmServer) -> bool:
 
 def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
     """The server that a process runs; None for any other process, and for a server outside of ``below``."""
-    import psutil
-
     try:
         uid, words = process.uids().effective, process.cmdline()
         # Root looks for servers of all users; any other user for its own servers.
@@ -157,8 +152,6 @@ def _running(server: psutil.Process) -> Iterator[RunningCommand]:
     """The commands that run: each is a child of a keeper, which is a child of the server. A keeper without a child
     answers a query, or has not yet read its whole order.
     """
-    import psutil
-
     for keeper in server.children():
         try:
             for command in keeper.children()[:1]:
