@@ -22,10 +22,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.text import Text
 
+from cosmos_venv import settings
 from cosmos_venv.cli.output import Result, counted, steps
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_path
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
+from cosmos_venv.files.os_errors import free_megabytes
+from cosmos_venv.files.own_files import directory_mode, is_trusted_path, refuse_noexec
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.managed import resolve
+from cosmos_venv.managed.resolve import environment_store, search_path, wanted_installer
+from cosmos_venv.settings.table import SETTINGS
+from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
@@ -126,8 +134,6 @@ def doctor(options: argparse.Namespace) -> Result:
 
 
 def _examined(options: argparse.Namespace) -> Examined:
-    from cosmos_venv.managed.resolve import search_path
-
     try:
         searched = [store.directory for store in search_path()]
     except CosmosValueError:
@@ -142,7 +148,6 @@ def _examined(options: argparse.Namespace) -> Examined:
 def check_airflow(_: Examined) -> Iterator[Finding]:
     """Yield the releases. The import here fails, with the reason, where Airflow is too old."""
     from cosmos_venv.compat import AIRFLOW_VERSION
-    from cosmos_venv.version import __version__
 
     yield Finding("Airflow", "ok", f"Airflow {AIRFLOW_VERSION}, cosmos-venv {__version__}.")
 
@@ -156,9 +161,7 @@ def check_settings(_: Examined) -> Iterator[Finding]:
 
 
 def _unknown_options() -> Iterator[Finding]:
-    from cosmos_venv import settings
     from cosmos_venv.compat import configured_options
-    from cosmos_venv.settings.table import SETTINGS
 
     known = {*SETTINGS, *(each.older_name for each in SETTINGS.values() if each.older_name)}
     for section in (settings.SECTION, settings.COSMOS_SECTION):
@@ -170,11 +173,6 @@ def _unknown_options() -> Iterator[Finding]:
 
 
 def _refused_values() -> Iterator[Finding]:
-    from cosmos_venv import settings
-    from cosmos_venv.files.own_files import directory_mode
-    from cosmos_venv.managed import resolve
-    from cosmos_venv.settings.table import SETTINGS
-
     looks: list[Callable[[], object]] = [partial(getattr, settings, name) for name in SETTINGS]
     looks += [resolve.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
     refused: dict[str, None] = {}
@@ -202,8 +200,6 @@ def check_directories(examined: Examined) -> Iterator[Finding]:
 
 
 def _missing(directory: Path, is_searched: bool) -> Finding:
-    from cosmos_venv.managed.resolve import environment_store
-
     parent = next(each for each in directory.parents if each.exists())
     if is_searched:
         text = "It is on virtualenv_search_path and does not exist, so nothing is found there."
@@ -221,8 +217,6 @@ def _can_write(directory: Path) -> bool:
 
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.pruner import read_inventory
-    from cosmos_venv.files.os_errors import free_megabytes
-    from cosmos_venv.managed.resolve import environment_store
 
     store, subject = environment_store(directory), str(directory)
     try:
@@ -246,9 +240,6 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
 
 
 def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.files.os_errors import free_megabytes
-    from cosmos_venv.files.own_files import refuse_noexec
-
     subject = str(directory)
     try:
         refuse_noexec(directory)
@@ -279,8 +270,6 @@ def _why_untrusted(store: EnvironmentStore) -> Finding | None:
 def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
     from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
-    from cosmos_venv.files.os_errors import free_megabytes
-    from cosmos_venv.files.own_files import is_trusted_path, refuse_noexec
 
     folder = Path(tempfile.gettempdir())
     try:
@@ -310,8 +299,6 @@ def _fault_of_locks(directory: Path) -> str:
 
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.managed.resolve import wanted_installer
-
     try:
         yield try_index(wanted_installer(), os.environ)
     except (VirtualenvError, CosmosValueError) as error:
@@ -355,7 +342,6 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
 
 def check_sockets(_: Examined) -> Iterator[Finding]:
     """Yield one finding: whether a warm server could have its socket on this host."""
-    from cosmos_venv import settings
     from cosmos_venv.dbt.warm.servers import folder_for
 
     try:
@@ -378,8 +364,6 @@ def check_sockets(_: Examined) -> Iterator[Finding]:
 
 def check_remote(_: Examined) -> Iterator[Finding]:
     """Yield findings about the remote store; none where none is configured."""
-    from cosmos_venv import settings
-
     if not settings.remote_environment_dir:
         return
     from cosmos_venv.environments.archive import zstd
@@ -400,8 +384,6 @@ def check_remote(_: Examined) -> Iterator[Finding]:
 
 def _try_remote(store: RemoteStore) -> Finding:
     """Write, read and remove a small file, and return the outcome. Where tasks put nothing there, only read."""
-    from cosmos_venv.files.read_limits import Limit
-
     folder, seconds = store.folder, _LONGEST_ANSWER
     name = f"doctor/{os.urandom(8).hex()}"  # no environment has such a name; each run has another name
     content = b"written by cosmos-venv doctor" if store.may_push else None
