@@ -125,10 +125,9 @@ def main(text: str) -> None:
         try:
             server.prepare()
             server.serve()
+            status = 0
         except Refused as refused:
             listener.refuse(refused.word, str(refused))
-            raise
-        status = 0
     finally:
         os._exit(status)
 
@@ -152,7 +151,6 @@ class Server:
     def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
         self.config = config
         self.listener = listener
-        self.pid = os.getpid()
         self.last_used = time.monotonic()
         self.commands = 0
         self.children: set[int] = set()
@@ -256,7 +254,7 @@ class Server:
                 warm_up.run_step(step)
         # As for the imports: a command with another value of such a variable is started, not forked.
         self.read.update(read)
-        _refuse_threads()  # else no task would know why the server is of no use
+        _refuse_threads()
         if step is None:
             self.steps = None
             freeze()
