@@ -118,10 +118,13 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
     """
     try:
         identity = fork_conditions.identity(str(program.environment), str(program.script))
+        # Our own files count too: a server of other code is another server.
+        files = [Path(guard.__file__), *sorted(Path(__file__).with_name("server").glob("*.py"))]
+        code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
     user, variables = [os.getresuid(), os.getresgid()], fork_conditions.startup_variables(env)
-    parts = [__version__, asdict(program), identity, variables, user]
+    parts = [__version__, code, asdict(program), identity, variables, user]
     text = json.dumps(parts, default=str, sort_keys=True)
     key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
     return ServerPaths(folder=folder_for(key), key=key), identity
