@@ -137,16 +137,8 @@ class Journal:
         :param target: dbt's target folder, for tasks that show the SQL of their node; None: it is not known.
         """
         sql = _compiled_sql(event, target) if self._is_watched and event.is_end else ""
-        self._append(
-            Line(
-                id=event.unique_id,
-                status=event.status,
-                is_end=event.is_end,
-                text=_shown(event.text),
-                seconds=event.seconds,
-                sql=_shown(sql),
-            )
-        )
+        outcome = NodeOutcome(event.status, seconds=event.seconds) if event.is_end else None
+        self._append(Line(id=event.unique_id, outcome=outcome, text=_shown(event.text), sql=_shown(sql)))
         if event.is_end:
             self.write_copies()
 
@@ -156,16 +148,8 @@ class Journal:
         :param outcomes: by unique id.
         """
         for node, each in outcomes.items():
-            self._append(
-                Line(
-                    id=node,
-                    status=each.status,
-                    is_end=True,
-                    message=_shown(each.message),
-                    seconds=each.seconds,
-                    rows=each.rows,
-                )
-            )
+            shown = msgspec.structs.replace(each, message=_shown(each.message))
+            self._append(Line(id=node, outcome=shown))
 
     def write_copies(self) -> None:
         """Write the copies for other hosts when there is something new, and the last write is long enough ago."""
@@ -213,7 +197,7 @@ class Journal:
         :param end: of the try: ``success`` or ``failed``.
         :param why: the words of the failure, for tasks whose nodes dbt has not reported.
         """
-        self._append(Line(end=end, message=why))
+        self._append(Line(end=end, why=why))
         with self._lock:
             self._close_file()
             is_needed = not (is_over or self.record.is_last)
@@ -242,7 +226,7 @@ class Journal:
             line = msgspec.structs.replace(line, at=max(time.time(), self.record.written + _INSTANT))
             self.record.take(line)
             # The begin counts too: a copy in object storage still has the tries from before the task was cleared.
-            self._news += line.is_end or bool(line.end) or line.begun is not None
+            self._news += line.outcome is not None or bool(line.end) or line.begun is not None
             if self._file is None:
                 return
             try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -63,13 +63,13 @@ class TryRecord(msgspec.Struct, kw_only=True):
         if line.begun is not None:  # the same try has begun once more
             self.outcomes = dict(line.begun.outcomes)
         if line.end:
-            self.end, self.why = line.end, line.message[:_LONGEST_MESSAGE]
-        if line.is_end:
+            self.end, self.why = line.end, line.why[:_LONGEST_MESSAGE]
+        if line.outcome is not None:
             before = self.outcomes.get(line.id)
             # The last event of a node says that it has ended, and no more.
-            message = line.message or line.text or (before.message if before else "")
-            self.outcomes[line.id] = NodeOutcome(
-                line.status, self.number, message[:_LONGEST_MESSAGE], line.seconds, line.rows
+            message = line.outcome.message or line.text or (before.message if before else "")
+            self.outcomes[line.id] = msgspec.structs.replace(
+                line.outcome, try_number=self.number, message=message[:_LONGEST_MESSAGE]
             )
 
 
@@ -79,27 +79,21 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     :param at: when it was written, in seconds since 1970. No two lines of a try have the same time.
     :param begun: the try that begins, with the outcomes of nodes that earlier tries have done.
     :param id: unique id of the node that the line is about.
-    :param status: of that node by dbt.
-    :param is_end: whether that node has ended.
+    :param outcome: of that node; None: the node goes on.
     :param text: the words of dbt, for the logs of tasks that watch.
-    :param message: of dbt's artifacts; where the try ends, the words of its failure.
-    :param seconds: how long the node took; 0: dbt has not reported it.
-    :param rows: number of rows that the node changed, or found as a test; None: dbt has not reported it.
     :param sql: the SQL that dbt has compiled for it.
     :param end: of the try: ``success`` or ``failed``.
+    :param why: the words of the try's failure.
     """
 
     at: float = 0.0
     begun: TryRecord | None = None
     id: str = ""
-    status: str = ""
-    is_end: bool = False
+    outcome: NodeOutcome | None = None
     text: str = ""
-    message: str = ""
-    seconds: float = 0.0
-    rows: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = None
     sql: str = ""
     end: str = ""
+    why: str = ""
 
 
 def line_of(text: str | bytes) -> Line:

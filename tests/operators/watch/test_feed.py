@@ -23,7 +23,7 @@ FIRST_LINE = {"begun": {"number": 1, "max_tries": 1}}
 
 
 def ended(status: str, at: float = 2.0, text: str = "1 of 1 OK") -> dict[str, Any]:
-    return {"id": NODE, "event": "LogModelResult", "is_end": True, "status": status, "at": at, "text": text}
+    return {"id": NODE, "outcome": [status], "at": at, "text": text}
 
 
 class Airflow:
@@ -91,11 +91,11 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 def test_lines_are_read_once_and_half_a_line_when_it_is_whole(folder: Path) -> None:
     files = JournalFiles(folder)
-    write(folder, FIRST_LINE, ended("success"), rest='{"id": "model.shop.lines", "is_e')
+    write(folder, FIRST_LINE, ended("success"), rest='{"id": "model.shop.lines", "outc')
 
     assert files.read() is True
     assert files.read() is False
-    write(folder, rest='nd": true, "status": "error", "at": 3.0}\n')
+    write(folder, rest='ome": ["error"], "at": 3.0}\n')
     assert files.read() is True
 
     assert {node: each.status for node, each in outcomes_in(files.record).items()} == {

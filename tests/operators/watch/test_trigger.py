@@ -117,8 +117,8 @@ def event_of(waiting: DbtNodeTrigger, ti: Any) -> TriggerEvent:
     return asyncio.run(asyncio.wait_for(only(), 20))
 
 
-def line(status: str, **more: Any) -> dict[str, Any]:
-    return {"id": NODE, "event": "LogModelResult", "is_end": True, "status": status, "at": 2.0, "text": "said", **more}
+def line(status: str, seconds: float = 0.0, **more: Any) -> dict[str, Any]:
+    return {"id": NODE, "outcome": [status, 1, "", seconds], "at": 2.0, "text": "said", **more}
 
 
 @pytest.mark.parametrize(
