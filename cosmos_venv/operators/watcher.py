@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
+_RESUMES = "execute_complete"  # the method that Airflow calls after the trigger
 
 
 class _Producer:
@@ -139,8 +140,6 @@ class DbtConsumerWatcherSensor:
         "starts_on_worker": False,
         "poke_interval": 10.0,
     }
-    #: the method that Airflow calls after the trigger.
-    resumes: ClassVar[str] = "execute_complete"
     node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
     model_unique_id: str | None
     producer_task_id: str
@@ -154,7 +153,7 @@ class DbtConsumerWatcherSensor:
             lambda task: task.deferrable and TASKS_START_AS_TRIGGERS and not task.starts_on_worker, of_class=False
         )
         start_trigger_args = _PerTaskAttribute(
-            lambda task: task._trigger() if task.start_from_trigger else None, of_class=None
+            lambda task: task._first_trigger() if task.start_from_trigger else None, of_class=None
         )
         # Private, seen in 3.0 to 3.4. Without it a scheduler before 3.2 queues a rescheduled task again at once.
         _is_sensor = True
@@ -168,14 +167,24 @@ class DbtConsumerWatcherSensor:
         sensor: Any = BaseSensorOperator
         return frozenset(super().get_serialized_fields() | sensor.get_serialized_fields())  # type: ignore[misc]
 
-    def _trigger(self) -> StartTriggerArgs:
-        arguments = {
+    def _first_trigger(self) -> StartTriggerArgs:
+        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=self.trigger_arguments)
+
+    @property
+    def trigger_arguments(self) -> dict[str, Any]:
+        """The arguments of the task's trigger that do not depend on the run."""
+        return {
             "node_ids": list(self.node_ids),
             "producer_task_id": self.producer_task_id,
-            "parents": self._parents(),
+            "parents": self.parents,
             "retry_on": list(self.retry_on),
         }
-        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=self.resumes, trigger_kwargs=arguments)
+
+    @property
+    def parents(self) -> list[str]:
+        """Ids of the tasks that come right before it, the producer apart."""
+        ids: set[str] = getattr(self, "upstream_task_ids", set())
+        return sorted(ids - {self.producer_task_id})
 
     def _execute(self, context: Context, *, told: Mapping[str, int] | None = None, **kwargs: Any) -> Any:
         """Wait for the nodes, or end as they have, or run dbt for them.
@@ -186,7 +195,7 @@ class DbtConsumerWatcherSensor:
         """
         from cosmos_venv.operators.watch.trigger import look_or_defer
 
-        if nodes := look_or_defer(self, context, parents=self._parents(), told=told):
+        if nodes := look_or_defer(self, context, told):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None
@@ -195,10 +204,10 @@ class DbtConsumerWatcherSensor:
         """Continue after the trigger.
 
         :param context: Airflow's context of the task.
-        :param event: of the trigger, with ``action``, ``reason``, ``told`` and ``try_number``.
+        :param event: of the trigger, with ``action``, ``reason``, ``told``, ``try_number``, ``kinds`` and ``xcoms``.
         """
         # Airflow 3.0 resumes a retry with the event that ended the try before.
-        if event.get("try_number") not in (None, context["ti"].try_number):
+        if event["try_number"] not in (None, context["ti"].try_number):
             return self._execute(context)
         from cosmos_venv.dbt.failure_kinds import FailureKind
         from cosmos_venv.operators.run.retries import judged
@@ -209,9 +218,9 @@ class DbtConsumerWatcherSensor:
         if action is Action.WAIT:
             raise reschedule()
         if action is Action.FAIL:
-            for key, value in (event.get("xcoms") or {}).items():
+            for key, value in event["xcoms"].items():
                 context["ti"].xcom_push(key=key, value=value)
-            kinds = [FailureKind(each) for each in event.get("kinds", ())]
+            kinds = [FailureKind(each) for each in event["kinds"]]
             raise judged(AirflowException(event["reason"]), self.retry_on, kinds)
         # Check once more: the producer may have been cleared since.
         return self._execute(context, told=event["told"])
@@ -221,10 +230,6 @@ class DbtConsumerWatcherSensor:
 
         :param nodes: unique ids.
         """
-
-    def _parents(self) -> list[str]:
-        ids: set[str] = getattr(self, "upstream_task_ids", set())
-        return sorted(ids - {self.producer_task_id})
 
 
 class _BatchConsumerSensor(DbtConsumerWatcherSensor):

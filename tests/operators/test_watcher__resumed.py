@@ -14,7 +14,7 @@ from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import operator_arguments
 
 MART = "model.harbor.mart"
-FAILED = {"action": "fail", "reason": f"{MART}: error.", "told": {}, "try_number": 1}
+FAILED = {"action": "fail", "reason": f"{MART}: error.", "told": {}, "try_number": 1, "kinds": [], "xcoms": {}}
 
 
 class Resumed(DbtRunWatcherOperator):

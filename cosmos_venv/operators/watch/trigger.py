@@ -87,11 +87,11 @@ class DbtNodeTrigger(BaseTrigger):
         """Wait for the nodes. Yields one event, at the end."""
         ti: Any = self.task_instance
         if ti is None:  # dag.test() runs one trigger after the other, the producer perhaps after this one
-            yield self._message(Verdict(action=Action.WAIT), Told())
+            yield self._message(Verdict(action=Action.WAIT), Told(), {})
             return
         producer = self._producer(ti)
         async with watching(producer) as feed:
-            task = _watch(self, ti, self.parents)
+            task = _watch(self, ti)
             if not task.is_first:
                 task = msgspec.structs.replace(task, told=await self._what_was_told(ti, feed, producer.key))
             shown: dict[str, int] = {}
@@ -109,17 +109,15 @@ class DbtNodeTrigger(BaseTrigger):
         else:
             yield _ENDS[found.action](xcoms=xcoms)
 
-    def _message(self, found: Verdict, told: Told, xcoms: Mapping[str, Any] | None = None) -> TriggerEvent:
+    def _message(self, found: Verdict, told: Told, xcoms: Mapping[str, Any]) -> TriggerEvent:
         """The event for the worker that resumes the task."""
-        failed: dict[str, Any] = {}
-        if self.retry_on:
-            failed = {"kinds": [each.value for each in kinds_of(found.outcomes, found.reason)], "xcoms": xcoms}
         payload = {
             "action": found.action.value,
             "reason": found.reason,
             "told": msgspec.to_builtins(told),
             "try_number": self.try_number,
-            **failed,
+            "kinds": [each.value for each in kinds_of(found.outcomes, found.reason)],
+            "xcoms": xcoms,
         }
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
@@ -201,30 +199,23 @@ def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: st
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
 
 
-def _watch(task: Any, ti: Any, parents: Sequence[str]) -> Watch:
+def _watch(task: Any, ti: Any) -> Watch:
     """The present try of a task, without what earlier tries were told.
 
-    :param task: the sensor or its trigger: both have ``node_ids`` and ``retry_on``.
+    :param task: the sensor or its trigger: both have ``node_ids``, ``parents`` and ``retry_on``.
     :param ti: Airflow's task instance.
-    :param parents: ids of the tasks that come right before it, the producer apart.
     """
-    return Watch(nodes=task.node_ids, is_first=ti.try_number == 1, parents=parents, wants_reasons=bool(task.retry_on))
+    is_first = ti.try_number == 1
+    return Watch(nodes=task.node_ids, is_first=is_first, parents=task.parents, wants_reasons=bool(task.retry_on))
 
 
-def look_or_defer(
-    task: Any,
-    context: Mapping[str, Any],
-    *,
-    parents: Sequence[str],
-    told: Mapping[str, int] | None = None,
-) -> list[str]:
+def look_or_defer(task: Any, context: Mapping[str, Any], told: Mapping[str, int] | None = None) -> list[str]:
     """Look once: end the task as dbt has ended its nodes, or defer or reschedule it.
 
     Returns the nodes for which dbt has to run in this task; none where all are built.
 
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.
-    :param parents: ids of the tasks that come right before it, the producer apart.
     :param told: what earlier tries were told, as ``Told`` has it; None: the journal tells it.
     :raises TaskDeferred: where it waits for the trigger.
     :raises AirflowRescheduleException: where it is rescheduled.
@@ -236,10 +227,10 @@ def look_or_defer(
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     state, journal, record = look(Producer(key=key, task_id=task.producer_task_id, place=place))
     before = _told_before(context, task, record) if told is None else Told(**told)
-    watch = msgspec.structs.replace(_watch(task, ti, parents), told=before)
+    watch = msgspec.structs.replace(_watch(task, ti), told=before)
     found = verdict(watch, record, state)
     if found.asks_parents:
-        found = verdict(watch, record, state, compat.task_states(parents, **place))
+        found = verdict(watch, record, state, compat.task_states(task.parents, **place))
     if found.action is Action.WAIT:
         if not task.deferrable:
             raise reschedule(task.poke_interval)
@@ -247,9 +238,8 @@ def look_or_defer(
         # have the old record. A retry that began then failed again, by the failure of its first try (Airflow 2.11).
         is_unknown = told is None and record is None and ti.try_number > 1
         known = None if is_unknown else msgspec.to_builtins(before)
-        kept = {"told": known, "try_number": ti.try_number, "retry_on": task.retry_on}
-        trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
-        task.defer(trigger=trigger, method_name=task.resumes)
+        trigger = DbtNodeTrigger(**task.trigger_arguments, key=key, told=known, try_number=ti.try_number)
+        task.defer(trigger=trigger, method_name="execute_complete")
     for node in task.node_ids:
         for text in journal.texts.get(node, ()):
             task.log.info("%s", text)

@@ -189,7 +189,8 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
     found = event_of(DbtNodeTrigger([NODE], PRODUCER, try_number=1), task_instance())
 
     told = {"number": 0, "failures": 0}
-    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": told, "try_number": 1}
+    expected = {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": told, "try_number": 1}
+    assert expected.items() <= found.payload.items()
 
 
 def test_a_worker_fails_the_task_where_it_decides_whether_there_is_another_try(
@@ -276,7 +277,7 @@ def test_a_retry_that_begins_while_nothing_is_published_lets_the_trigger_find_ou
     airflow.states[PRODUCER] = ["running"]
 
     with pytest.raises(Deferred):
-        trigger.look_or_defer(sensor(defer), context_of(number=2, max_tries=1), parents=[])
+        trigger.look_or_defer(sensor(defer), context_of(number=2, max_tries=1))
     write(line("error"))
     (waiting,) = deferred
     airflow.states[PRODUCER] = ["running", "running", "failed"]
@@ -300,18 +301,17 @@ def test_a_task_that_was_cleared_runs_its_node_again_in_a_retry_too(
     airflow.states[PRODUCER] = ["success"]
     write(line("success"))
 
-    assert trigger.look_or_defer(sensor(), context_of(number=number, max_tries=max_tries), parents=[]) == nodes
+    assert trigger.look_or_defer(sensor(), context_of(number=number, max_tries=max_tries)) == nodes
 
 
 def sensor(defer: Callable[..., None] | None = None) -> Any:
     """A task that watches, with one retry."""
+    of_trigger = {"node_ids": [NODE], "producer_task_id": PRODUCER, "parents": [], "retry_on": []}
     return SimpleNamespace(
-        node_ids=[NODE],
-        producer_task_id=PRODUCER,
-        retry_on=(),
+        **of_trigger,
+        trigger_arguments=of_trigger,
         retries=1,
         deferrable=True,
-        resumes="go_on",
         defer=defer,
         log=logging.getLogger("task"),
     )
