@@ -119,31 +119,11 @@ __all__ = [
     "BaseSensorOperator",
     "DuplicateTaskIdFound",
     "EmptyOperator",
-    "LastingFailure",
     "Param",
     "PokeReturnValue",
     "TaskDeferred",
     "TaskGroup",
 ]
-
-
-HAS_RETRY_POLICIES = _RELEASE >= (3, 3)
-"""Whether Airflow asks a retry policy of the task before it tries the task again."""
-_Final: Any = AirflowException if HAS_RETRY_POLICIES else AirflowFailException
-
-
-class LastingFailure(_Final):  # type: ignore[misc] # it depends on the release
-    """A task has failed, and its next try would fail in the same way."""
-
-
-def policy_against(error: type[BaseException]) -> Any:
-    """A retry policy of Airflow by which a task is not retried after an error of one class (3.3 and later).
-
-    :param error: the class of the error.
-    """
-    sdk: Any = import_module("airflow.sdk")
-    rule = sdk.RetryRule(exception=error, action=sdk.RetryAction.FAIL, reason="retry_on does not name this failure")
-    return sdk.ExceptionRetryPolicy(rules=[rule])
 
 
 class FrameNames(NamedTuple):

@@ -243,12 +243,11 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         kinds: tuple[str, ...] = ()
-        policy: dict[str, Any] = {}
         if retry_on or settings.retry_on:
-            from cosmos_venv.operators.run.retries import kinds_and_policy
+            from cosmos_venv.operators.run.retries import retried_kinds
 
-            kinds, policy = kinds_and_policy(type(self), retry_on, settings.retry_on, rest)
-        super().__init__(task_id=task_id, **{**rest, **policy})
+            kinds = retried_kinds(type(self), retry_on, settings.retry_on, rest)
+        super().__init__(task_id=task_id, **rest)
         if ignored:
             warn_of_ignored(self, ignored)
         kept = {

@@ -1,4 +1,4 @@
-"""Tries of failed tasks on a scheduler, with ``retry_on``: by Airflow's retry policy, or by AirflowFailException."""
+"""Tries of failed tasks on a scheduler, with ``retry_on``."""
 
 from __future__ import annotations
 

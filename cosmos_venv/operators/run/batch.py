@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.compat import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    LastingFailure,
-    task_state,
-)
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, task_state
 from cosmos_venv.constants import SOURCE_IDS, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
@@ -83,7 +77,7 @@ def run_batch(run: DbtRun) -> DbtResult:
         is_over, end = True, SUCCESS
         return result
     except Exception as error:
-        is_over = isinstance(error, AirflowSkipException | AirflowFailException | LastingFailure)  # no other try
+        is_over = isinstance(error, AirflowSkipException | AirflowFailException)  # no other try
         why = str(error) if task.retry_on else ""
         raise
     finally:

@@ -58,8 +58,8 @@ class DbtRun:
     :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
         process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
-    :param starts: how its commands were started, each noted when it starts. Each is ``warm``, ``runner`` (in this
-        process), ``process``, or the reason why a process did not start warm.
+    :param starts: how its commands were started, each noted when it starts: ``warm``, ``runner`` (in this process), or
+        ``process``, which may have the reason why it did not start warm.
     """
 
     task: Any
@@ -91,8 +91,7 @@ class DbtRun:
     @property
     def how_started(self) -> str:
         """How the last command was started, in a word or two; empty when none was started."""
-        last = self.starts[-1] if self.starts else ""
-        return last if last in ("", "warm", "runner", "process") else f"process ({last})"
+        return self.starts[-1] if self.starts else ""
 
     @property
     def task_key(self) -> tuple[str, ...]:
@@ -103,10 +102,10 @@ class DbtRun:
     def count_start(self, how: str) -> None:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
 
-        :param how: as in ``starts``.
+        :param how: ``warm``, ``runner``, ``process``, or the reason why a process did not start warm.
         :raises NotWarm: when dbt must start warm, but runs in this process, where each task has to import it.
         """
-        self.starts.append(how)
+        self.starts.append(how if how in ("warm", "runner", "process") else f"process ({how})")
         if self.warm_choice == "off":
             return
         tags = {"dag_id": self.task.dag_id, "task_id": self.task.task_id}

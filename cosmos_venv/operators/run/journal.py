@@ -109,10 +109,7 @@ class Journal:
         """The record that an earlier try has left for other hosts; None where there is none, or it cannot be read."""
         text = self._ask(self._stores[0], "read", self._stores[0].read)
         self._may_be_there = text != ""  # also where the store does not answer now
-        found = unpacked(self._key, text)
-        if text and found is None:
-            self._warn(self._stores[0], "read", "it is not what was written")
-        return found
+        return unpacked(self._key, text)
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
@@ -173,22 +170,19 @@ class Journal:
         self._may_write_at = ended + rest
 
     def _ask(self, store: _Store, done: str, ask: Callable[[], Any]) -> Any:
-        """Ask a store to do something; an error is a warning, since dbt does its work all the same."""
+        """Ask a store to do something; an error is one warning, since dbt does its work all the same."""
         try:
             return ask()
         except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._written_news = -1  # a write that has failed is tried again when the copies are due
-            self._warn(store, done, error)
-
-    def _warn(self, store: _Store, done: str, error: object) -> None:
-        """Warn once of a copy that cannot be read, written or removed."""
-        if store.name in self._warned_of:
-            return
-        self._warned_of.add(store.name)
-        consequence = "" if done == "removed" else " A retry on another host runs all nodes."
-        if store.is_watched:
-            consequence = " Tasks on other hosts do not see what dbt does."
-        self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, store.name, error, consequence)
+            if store.name in self._warned_of:
+                return None
+            self._warned_of.add(store.name)
+            consequence = "" if done == "removed" else " A retry on another host runs all nodes."
+            if store.is_watched:
+                consequence = " Tasks on other hosts do not see what dbt does."
+            self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, store.name, error, consequence)
+            return None
 
     def close(self, *, is_over: bool, end: str = FAILED, why: str = "") -> None:
         """End the journal.

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from cosmos_venv.compat import (
-    HAS_RETRY_POLICIES,
-    AirflowException,
-    BaseSensorOperator,
-    LastingFailure,
-    policy_against,
-)
+from cosmos_venv.compat import AirflowException, AirflowFailException, BaseSensorOperator
 from cosmos_venv.dbt.failure_kinds import FailureKind
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 
@@ -36,16 +30,18 @@ def judged(error: Exception, retry_on: Collection[str], kinds: Collection[Failur
     if again:
         return type(error)(f"{error}\nAnother try may succeed, where retries are left: {given} has {_joined(again)}.")
     which = _joined(sorted(kind.value for kind in kinds))
-    return LastingFailure(f"{error}\nNo other try: the kind of the failure is {which}, which {given} does not name.")
+    return AirflowFailException(
+        f"{error}\nNo other try: the kind of the failure is {which}, which {given} does not name."
+    )
 
 
-def kinds_and_policy(
+def retried_kinds(
     cls: type, given: str | Collection[str] | None, setting: str, others: Mapping[str, Any]
-) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the kinds of ``retry_on`` and, where Airflow has policies, the argument ``retry_policy`` for Airflow.
+) -> tuple[str, ...]:
+    """Return the kinds of ``retry_on``.
 
-    A policy of the user decides alone. A sensor has no kinds: with ``soft_fail``, Airflow before 3.3 skips a sensor
-    whose failure is not retried.
+    A retry policy of the user (Airflow 3.3) decides alone. A sensor has no kinds: with ``soft_fail``, Airflow before
+    3.3 skips a sensor whose failure is not retried.
 
     :param cls: the class of the operator.
     :param given: the argument ``retry_on``: a kind, or several; None: the setting counts.
@@ -57,9 +53,7 @@ def kinds_and_policy(
     kinds = _kinds("[cosmos_venv] retry_on", setting.replace(",", " ").split())
     if given is not None:
         kinds = _kinds("retry_on", [given] if isinstance(given, str) else given)
-    if has_policy or not kinds or issubclass(cls, BaseSensorOperator):
-        return (), {}
-    return kinds, {"retry_policy": policy_against(LastingFailure)} if HAS_RETRY_POLICIES else {}
+    return () if has_policy or issubclass(cls, BaseSensorOperator) else kinds
 
 
 def _kinds(name: str, given: object) -> tuple[str, ...]:

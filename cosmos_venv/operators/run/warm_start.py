@@ -30,12 +30,12 @@ class WarmCandidate:
 
     :param program: the dbt, and the environment that it stands in.
     :param is_native: whether it is dbt 2, which no server imports.
-    :param refuses: why no server may import it, as a word for metrics and a text; None: a server may.
+    :param is_temporary: whether the environment is this run's alone.
     """
 
     program: Program
     is_native: bool
-    refuses: tuple[str, str] | None = None
+    is_temporary: bool = False
 
     @classmethod
     def of_environment(cls, environment: Environment) -> WarmCandidate:
@@ -44,28 +44,21 @@ class WarmCandidate:
         :param environment: ready, and open for as long as its dbt runs.
         """
         script = environment.script("dbt")
-        program = dbt_program(environment.path, script)
-        is_alone = environment.is_temporary
-        refuses = ("temporary", "its environment is this run's alone") if is_alone else None
-        native = is_native(script, recorded=environment.engine)
-        return cls(program=program, is_native=native, refuses=refuses)
+        return cls(
+            program=dbt_program(environment.path, script),
+            is_native=is_native(script, recorded=environment.engine),
+            is_temporary=environment.is_temporary,
+        )
 
     @classmethod
     def of_executable(cls, executable: str) -> WarmCandidate:
         """Return a dbt that somebody else has installed.
 
-        :param executable: its path, which may be a link. A dbt that stands in no virtual environment is not served:
-            nobody would see when the packages beside it change.
+        :param executable: its path, which may be a link.
         """
         # A link such as ~/.local/bin/dbt stands outside of the environment whose Python must be forked.
         script = Path(os.path.realpath(executable))
-        environment = script.parent.parent
-        refuses = None
-        if not script.is_file():
-            refuses = "files", f"there is no {script}"
-        elif not (environment / "pyvenv.cfg").is_file():
-            refuses = "place", f"{script} stands in no virtual environment"
-        return cls(program=dbt_program(environment, script), is_native=is_native(script), refuses=refuses)
+        return cls(program=dbt_program(script.parent.parent, script), is_native=is_native(script))
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
@@ -89,8 +82,14 @@ def why_not(candidate: WarmCandidate, *, choice: str, runs_as_another: bool) -> 
     :param choice: ``auto`` or ``require``.
     :param runs_as_another: whether the task has a ``run_as_user``.
     """
-    if candidate.refuses is not None:
-        return candidate.refuses
+    script = candidate.program.script
+    if candidate.is_temporary:
+        return "temporary", "its environment is this run's alone"
+    if not script.is_file():
+        return "files", f"there is no {script}"
+    # Nobody would see when the packages beside it change.
+    if not (candidate.program.environment / "pyvenv.cfg").is_file():
+        return "place", f"{script} stands in no virtual environment"
     if runs_as_another:
         return "user", "the task has a run_as_user"
     # The server would die with the pod, and nobody else would have profited from it.
@@ -98,6 +97,6 @@ def why_not(candidate: WarmCandidate, *, choice: str, runs_as_another: bool) -> 
         return "pod", "this pod runs no other task"
     if settings.enable_debug_mode:
         return "debug", "enable_debug_mode measures the processes below the task, and a warm dbt is none of them"
-    if choice == "auto" and (untried := sorted(adapters_beside(candidate.program.script) - TRIED_ADAPTERS)):
+    if choice == "auto" and (untried := sorted(adapters_beside(script) - TRIED_ADAPTERS)):
         return "adapter", f"{', '.join(untried)} was not tried in a fork; warm_dbt='require' starts dbt warm with it"
     return None
