@@ -309,16 +309,13 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
             self.compiled_sql = sql
             compat.show_rendered_fields(self, context)
         if compat.to_boolean(self.emit_datasets):
-            self._give_asset(table, context)
+            from cosmos_venv.operators.run import post_run
+
+            try:
+                post_run.give(self, context, {uri: {} for uri in post_run.asset_uris(_NAMESPACE, [table])})
+            except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
+                self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
         return job_id
-
-    def _give_asset(self, table: str, context: Context) -> None:
-        from cosmos_venv.operators.run import post_run
-
-        try:
-            post_run.give(self, context, {uri: {} for uri in post_run.asset_uris(_NAMESPACE, [table])})
-        except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
-            self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
 
 
 class DbtBuildAirflowAsyncOperator(_AfterSetup, local.DbtBuildLocalOperator):

@@ -301,16 +301,14 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             raise CosmosValueError(f"This operator holds the lock of virtualenv_dir={self.virtualenv_dir!r} already.")
         held = ExitStack()
         try:
-            held.enter_context(
-                self._virtualenv_lock(make=True).acquire(
+            with self._failing_as_a_task():
+                lock = self._virtualenv_lock(make=True).acquire(
                     max_tries=settings.virtualenv_max_retries_lock,
                     cancellation=self._cancellation,
                     report=self.log.info,
                 )
-            )
-        except VirtualenvLockTimeout as error:
-            raise CosmosVirtualenvLockTimeout(str(error)) from None
-        except (VirtualenvError, OSError) as error:
+                held.enter_context(lock)
+        except OSError as error:
             raise AirflowException(f"virtualenv_dir={self.virtualenv_dir!r} cannot be locked: {error}") from None
         self._held_lock = held
 
