@@ -112,7 +112,7 @@ class DbtBatchLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
+        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context)))
 
     def _leave_out(self, context: Context | Mapping[str, Any], look: Look) -> Outcomes:
         """Called before the build. Returns the outcomes of nodes that dbt must not build, and of sources."""

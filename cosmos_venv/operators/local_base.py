@@ -322,13 +322,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param cmd: the command line, as ``build_cmd`` gives it.
         :param env: the environment variables for dbt; the profile's variables are added.
         :param context: Airflow's context of the task.
-        :param **kwargs: ``push_run_results_to_xcom``, as the parameter of the operator.
+        :param **kwargs: nothing reads them; they exist because Cosmos has them.
         :returns: exit code and output of dbt.
         :raises AirflowException: when dbt fails.
         """
         from cosmos_venv.operators.run.run_steps import run_in_workspace
 
-        run = self._dbt_run(cmd, env, context, **kwargs)
+        run = self._dbt_run(cmd, env, context)
         return cast("FullOutputSubprocessResult", run_in_workspace(run, self._judge))
 
     @property
@@ -336,13 +336,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """The directory where the task's environment is kept, with packages; None where it has none of its own."""
         return None
 
-    def _dbt_run(
-        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> DbtRun:
+    def _dbt_run(self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any]) -> DbtRun:
         from cosmos_venv.operators.run.dbt_run import DbtRun
 
-        pushes_results = self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom"))
-        return DbtRun(task=self, context=context, command=cmd, env=env, push_run_results=pushes_results)
+        return DbtRun(task=self, context=context, command=cmd, env=env)
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
         """Start one command of a run, and wait for its end.

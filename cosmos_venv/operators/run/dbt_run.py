@@ -54,7 +54,6 @@ class DbtRun:
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
-    :param push_run_results: whether ``run_results.json`` becomes an XCom.
     :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
         process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
@@ -66,7 +65,6 @@ class DbtRun:
     context: Context | Mapping[str, Any]
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
-    push_run_results: bool = False
     on_node: Callable[[NodeEvent, Path], None] | None = None
     on_tick: Callable[[], None] | None = None
     starts: list[str] = field(default_factory=list)

@@ -7,7 +7,6 @@ run again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,6 @@ LONGEST_TEXT = 65_536
 
 _LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs, of which 8 MiB are read: 7,000 such nodes
 _FOLDER = "journals-v1"
-_STILL = 10.0  # seconds without a new line; after that, the newest try may run on another host
 
 
 class TryRecord(msgspec.Struct, kw_only=True):
@@ -157,7 +155,6 @@ class JournalFiles:
     record: TryRecord | None = None
     texts: dict[str, list[str]] = field(default_factory=dict)
     sql: dict[str, str] = field(default_factory=dict)
-    _grown_at: float = 0.0
     _file: Path | None = None
     _read_to: int = 0
     _growing: TryRecord | None = None
@@ -174,16 +171,10 @@ class JournalFiles:
                 self._file, self._read_to, self._growing = file, 0, None
             if file == self._file and self._read_file(file):
                 has_grown = True
-                self._grown_at = time.monotonic()
                 if (growing := self._growing) is not None:  # without a first line the former record stays
                     # A copy, since it is read while further lines are taken.
                     self.record = msgspec.structs.replace(growing, outcomes=dict(growing.outcomes))
         return has_grown
-
-    @property
-    def is_growing(self) -> bool:
-        """Whether the newest try runs on this host: it has not ended, and has written a line a moment ago."""
-        return self.record is not None and not self.record.end and time.monotonic() - self._grown_at < _STILL
 
     def _read_file(self, file: Path) -> bool:
         start = self._read_to

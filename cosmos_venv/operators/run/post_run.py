@@ -115,7 +115,7 @@ def _steps(run: DbtRun, command: DbtCommand, outcomes: Mapping[str, NodeOutcome]
         yield partial(_show_fields, run, command.artifacts)
     if _uploads(task):
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
-    if run.push_run_results:
+    if task.push_run_results_to_xcom:
         yield partial(_push_run_results, run, command.artifacts)
     if task.run_artifacts is not None:
         yield partial(_keep_part, run, command.artifacts)

@@ -1,9 +1,8 @@
 """The state of a run's producer, read once for all tasks of this process that watch it.
 
-The files of its journal are read twice a second where this host has them. The published record is read after the
-producer's end, and while no file of this host grows: the producer may run on another host. Airflow's state of the
-producer is asked in a loop of its own: a round trip can take 15 s where the triggerer is busy, and lines of the journal
-must not wait.
+The files of its journal are read twice a second where this host has them. The published record is read every three
+seconds: the producer may run on another host. Airflow's state of the producer is asked in a loop of its own: a round
+trip can take 15 s where the triggerer is busy, and lines of the journal must not wait.
 """
 
 from __future__ import annotations
@@ -127,8 +126,8 @@ class Feed:
         while True:
             with suppress(Exception):  # whatever Airflow raises: it is asked again
                 state = await ask(self._producer.state)
-                # The files here may be of an earlier try: a later try on another host writes no file on this host.
-                if state not in _NOT_STARTED and not (state == "running" and self.journal.is_growing):
+                # Also beside files: a later try on another host writes no file on this host.
+                if state not in _NOT_STARTED:
                     await self._read_published()
                 if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
                     self._answer = (state, self._published)
