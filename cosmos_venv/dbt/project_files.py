@@ -23,8 +23,6 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import read_file
@@ -212,6 +210,8 @@ def _local_paths(text: str) -> list[str] | None:
     """The local packages of one file; None when it is no list of packages as dbt knows it, or is made by Jinja as a
     whole.
     """
+    import yaml
+
     try:
         content = load_yaml(text) or {}
         entries = content.get("packages") or []
@@ -244,6 +244,8 @@ def profile_fields(
     :raises CosmosValueError: when the file is no YAML, or has no such profile or target; from the function, when a
         field cannot be rendered.
     """
+    import yaml
+
     try:
         found = load_yaml(read_file(profiles_yml).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -362,6 +364,8 @@ def content_of(path: Path) -> dict[str, Any]:
     :raises FileNotFoundError: when there is no file.
     :raises CosmosLoadDbtException: when the file cannot be read, or is no mapping in YAML.
     """
+    import yaml
+
     try:
         content = read_file(path)
     except FileNotFoundError:
