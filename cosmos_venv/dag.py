@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, TaskGroup
 from cosmos_venv.config.validation import refuse_unknown_names
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
+from cosmos_venv.exceptions import deprecated
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.project_rendering import RenderedGroup, RenderedProject
 
@@ -139,6 +139,6 @@ def _as_airflow_takes(arguments: dict[str, Any]) -> dict[str, Any]:
     # Airflow 2.4 renamed it, and DAG files of Cosmos still have the old name.
     if _OLD_SCHEDULE not in arguments:
         return arguments
-    warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
+    deprecated("schedule_interval", "schedule, as Airflow calls it now")
     others = {name: value for name, value in arguments.items() if name != _OLD_SCHEDULE}
     return {"schedule": arguments[_OLD_SCHEDULE], **others}

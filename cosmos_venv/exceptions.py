@@ -1,9 +1,12 @@
-"""The errors that users meet by name.
+"""The errors that users meet by name, and warnings at the line of the user's code.
 
 This module does not import Airflow. Errors that are an ``AirflowException`` are in ``cosmos_venv.operators``.
 """
 
 from __future__ import annotations
+
+import sys
+import warnings
 
 
 class CosmosValueError(ValueError):
@@ -58,3 +61,24 @@ class VirtualenvLockTimeout(VirtualenvError):
 
 class VirtualenvBeingBuilt(VirtualenvError):
     """A detached builder is at work, or failed a moment ago; the caller may not wait for it."""
+
+
+def warn(text: str, category: type[Warning] = DeprecationWarning) -> None:
+    """Warn at the line of the user's code: the innermost one that belongs neither to cosmos_venv nor to Airflow.
+
+    :param text: the warning.
+    :param category: its class.
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in {"airflow", "cosmos_venv"}:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
+def deprecated(old: str, new: str) -> None:
+    """Warn of a parameter that is deprecated.
+
+    :param old: its name, with the class.
+    :param new: the parameter that takes its place.
+    """
+    warn(f"{old} is deprecated; use {new}.")

@@ -199,9 +199,10 @@ def test_a_schema_among_operator_args_is_that_of_the_profile(from_manifest: dict
     from_manifest["profile_config"] = ProfileConfig("harbor_ops", "dev", profile_mapping=mapping)
     from_manifest["operator_args"]["schema"] = "of_tasks"
 
-    with pytest.warns(DeprecationWarning, match="use profile_args of the profile mapping"):
+    with pytest.warns(DeprecationWarning, match="use profile_args of the profile mapping") as caught:
         dag = made(from_manifest)
 
     task: Any = dag.get_task("stg_ports.run")
     assert task.profile_config.profile_mapping.profile_args == {"schema": "of_tasks", "threads": 4}
     assert mapping.profile_args == {"schema": "public", "threads": 4}
+    assert caught[0].filename == __file__, "the warning names the line of the DAG file"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv.config.validation import (
     NamedArguments,
     as_path,
-    deprecated,
     folder_name,
     is_of_another_task,
     is_template,
@@ -19,7 +18,7 @@ from cosmos_venv.config.validation import (
     refuse_text_for_boolean,
     require,
 )
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, deprecated
 from cosmos_venv.remote.remote_file import url_of
 
 if TYPE_CHECKING:
@@ -165,6 +164,6 @@ def _relative_paths(kind: str, several: str | Path | Sequence[str | Path] | None
     if one is not None and several is not None:
         raise CosmosValueError(f"{name}={one!r} beside {kind}_relative_paths={several!r}. Give the latter alone.")
     if one is not None:
-        deprecated(name, f"{name}s", stacklevel=2)
+        deprecated(name, f"{name}s")
     given = several if several is not None else one or kind
     return [Path(each) for each in ([given] if isinstance(given, str | Path) else given)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field, fields
 from enum import Enum
@@ -12,7 +11,6 @@ from typing import Any
 from cosmos_venv.config.validation import (
     NamedArguments,
     as_path,
-    deprecated,
     folder_name,
     member,
     refuse_no_mapping,
@@ -30,7 +28,7 @@ from cosmos_venv.constants import (
     SourceRenderingBehavior,
     TestBehavior,
 )
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, deprecated, warn
 
 
 @dataclass
@@ -157,7 +155,7 @@ class RenderConfig(NamedArguments):
             name = "test_behavior" if behavior is TestBehavior else "source_rendering_behavior"
             if getattr(self, name) is None:  # as Cosmos takes it
                 text = f"RenderConfig.{name} None is taken as {behavior.NONE}; write that."
-                warnings.warn(text, UserWarning, stacklevel=4)
+                warn(text, UserWarning)
                 setattr(self, name, behavior.NONE)
         kinds: dict[str, type[Enum]] = {
             "test_behavior": TestBehavior,
@@ -193,10 +191,10 @@ class RenderConfig(NamedArguments):
 
     def _warn_of_old_names(self) -> None:
         if self.env_vars:
-            deprecated("RenderConfig.env_vars", "ProjectConfig.env_vars", stacklevel=3)
+            deprecated("RenderConfig.env_vars", "ProjectConfig.env_vars")
             refuse_no_mapping("RenderConfig.env_vars", self.env_vars)
         if self.dbt_deps is not None:
-            deprecated("RenderConfig.dbt_deps", "ProjectConfig.install_dbt_deps", stacklevel=3)
+            deprecated("RenderConfig.dbt_deps", "ProjectConfig.install_dbt_deps")
 
     def _refuse_impossible(self) -> None:
         for each in fields(self):

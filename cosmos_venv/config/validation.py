@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
-import warnings
 from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -191,16 +190,6 @@ def require(is_there: bool, parameter: str, path: Path, what: str) -> None:
         raise CosmosValueError(
             f"{parameter}: there is no {what} at {path.absolute()}. Correct the path or deploy the file."
         )
-
-
-def deprecated(old: str, new: str, *, stacklevel: int) -> None:
-    """Warn of a parameter that is deprecated.
-
-    :param old: its name, with the class.
-    :param new: the parameter that takes its place.
-    :param stacklevel: frames between the caller and the line of user code that the warning names.
-    """
-    warnings.warn(f"{old} is deprecated; use {new}.", DeprecationWarning, stacklevel=stacklevel + 2)
 
 
 def yaml_file(path: Path) -> object:

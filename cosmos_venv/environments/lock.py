@@ -114,7 +114,7 @@ class LockRecord:
             if process.create_time() > written_at + _CLOCK_SLACK:
                 return f"process {self.pid} started after it was written"
         except psutil.NoSuchProcess:
-            return f"process {self.pid} is not running"
+            return None if _is_hidden(self.pid) else f"process {self.pid} is not running"
         except psutil.AccessDenied:
             pass
         return None
@@ -336,6 +336,15 @@ class VirtualenvLock:
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
         return unfit(self.file.parent, f"does not support {what} ({error.strerror})")
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a living process of another user is hidden by /proc (the mount option ``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _mark_in(descriptor: int) -> str:

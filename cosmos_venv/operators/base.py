@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,7 +20,7 @@ from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
 from cosmos_venv.config.validation import refuse_no_mapping
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, dbt_command, vars_text
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, warn
 from cosmos_venv.operators.event_time import event_time_flags, refuse_unknown_event_time
 from cosmos_venv.processes.inherited_environment import inherited_environment, without_user_code
 from cosmos_venv.public_names import name_lookup
@@ -182,7 +181,7 @@ class AbstractDbtBase(BaseOperator):
         rest = dict(arguments)
         for old, new in cls.old_names.items():
             if old in rest:
-                warnings.warn(f"{old} of {cls.__name__} is called {new} now.", DeprecationWarning, stacklevel=5)
+                warn(f"{old} of {cls.__name__} is called {new} now.")
                 rest.setdefault(new, rest.pop(old))
         defaults = {**cls.own_parameters, **(rest.get("default_args") or {})}
         own = {name: rest.pop(name, defaults[name]) for name in cls.own_parameters}

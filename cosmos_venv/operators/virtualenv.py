@@ -13,7 +13,6 @@ The lock methods are for subclasses. A subclass that holds the lock may let the 
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout, warn
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.resolve import VirtualenvArguments, kept_directory
 from cosmos_venv.operators import local
@@ -340,11 +339,10 @@ def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
     for name in ("invocation_mode", "dbt_executable_path"):
         value = arguments.get(name)
         if value not in (None, InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value):
-            warnings.warn(
+            warn(
                 f"{name}={value!s} is ignored: a virtualenv operator starts the dbt of its own environment as a "
                 "process. Drop it, or take the local operator.",
                 UserWarning,
-                stacklevel=4,
             )
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, deprecated
 from cosmos_venv.profiles.env_var_secrets import env_var_call, seal, without_secrets
 
 if TYPE_CHECKING:
@@ -197,11 +196,7 @@ class BaseProfileMapping:
                 "its usage. Drop disable_event_tracking, which is deprecated."
             )
         if disable_event_tracking:
-            warnings.warn(
-                "disable_event_tracking is deprecated: use dbt_config_vars=DbtProfileConfigVars(...)",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+            deprecated("disable_event_tracking", "dbt_config_vars=DbtProfileConfigVars(...)")
 
     @classmethod
     def _checked(cls, profile_args: Mapping[str, Any] | None) -> dict[str, Any]:

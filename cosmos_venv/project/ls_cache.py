@@ -115,7 +115,7 @@ class VariableAnswers:
         try:
             text = variable(self.name)
         except Exception as error:
-            raise RemoteError(mask(str(error)), has_answered=True) from error
+            raise _no_variables(error) from error
         answer = (value_of(text, dict[str, str], _LARGEST_VARIABLE) or {}).get(name)
         return None if answer is None else answer.encode()
 
@@ -141,7 +141,15 @@ class VariableAnswers:
         try:
             set_variable(self.name, text, _DESCRIPTION)
         except Exception as error:
-            raise RemoteError(mask(str(error)), has_answered=True) from error
+            raise _no_variables(error) from error
+
+
+def _no_variables(error: Exception) -> RemoteError:
+    # The connection of Airflow 3, which only its DAG processor and its tasks have, cannot be imported elsewhere.
+    is_by_hand = isinstance(error, ImportError)
+    return RemoteError(
+        "a DAG file that is run by hand has no Variables" if is_by_hand else mask(str(error)), has_answered=True
+    )
 
 
 @dataclass(kw_only=True)
@@ -260,7 +268,7 @@ class KeptAnswer:
         if settings.remote_cache_dir:
             logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
         else:  # no warning: nobody has asked for Variables, and a DAG file that is run by hand has none
-            logger.info("%s is not used, as when a DAG file is run by hand: %s.", self.remote, error)
+            logger.info("%s is not used: %s.", self.remote, error)
         self.remote = None
 
 

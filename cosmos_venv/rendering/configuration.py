@@ -17,7 +17,6 @@ from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.config.run_params import RunParams
-from cosmos_venv.config.validation import deprecated
 from cosmos_venv.constants import (
     SELECT_TASK_ID,
     TESTS,
@@ -27,7 +26,7 @@ from cosmos_venv.constants import (
     TestBehavior,
     TestIndirectSelection,
 )
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, deprecated
 from cosmos_venv.operators.parameters import OUTPUT_ONLY
 from cosmos_venv.rendering.task_arguments import BUILT, OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
 
@@ -279,11 +278,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 f"operator_args['exclude']={self.operator_args['exclude']!r} must be a text or a list of texts."
             )
         if "schema" in self.operator_args:
-            deprecated("operator_args['schema']", "profile_args of the profile mapping", stacklevel=4)
+            deprecated("operator_args['schema']", "profile_args of the profile mapping")
         if "install_deps" in self.operator_args:
-            deprecated(
-                "operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps", stacklevel=4
-            )
+            deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
         is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
         if is_watcher:
             self._refuse_beside_watcher()
@@ -415,7 +412,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse_two_environments(self) -> None:
         if "env" in self.operator_args:
-            deprecated("operator_args['env']", "ProjectConfig.env_vars", stacklevel=4)
+            deprecated("operator_args['env']", "ProjectConfig.env_vars")
         others = _given(
             {
                 "operator_args['env']": self.operator_args.get("env"),

@@ -17,6 +17,8 @@ import pytest
 from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
+from pytest_cosmos_venv.processes.venv_lock import CosmosLock
+from tests.environments.elsewhere import needs_root, within
 from tests.kit import SetAge, StartPython
 
 HOLDER = """
@@ -112,6 +114,34 @@ def test_a_living_owner_is_waited_for_named_and_left_alone(tmp_path: Path, livin
     assert time.monotonic() - began >= 2
     assert file.read_text() == str(living_pid)
     assert [f"try {number} of 2" in line for number, line in enumerate(lines, start=1)] == [True, True]
+
+
+HIDDEN = "mount -t proc -o hidepid=2 proc /proc"
+JUDGE = """
+import encodings.ascii, os, sys, psutil
+from pathlib import Path
+from cosmos_venv.environments.lock import VirtualenvLock
+os.setgroups([])
+os.setgid(51_235)  # root's group sees all processes
+os.setuid(51_235)
+print(psutil.pid_exists(int(sys.argv[2])), VirtualenvLock(Path(sys.argv[1])).is_available(report=print))
+"""
+
+
+@needs_root
+def test_a_living_owner_of_another_user_that_proc_hides_is_waited_for(
+    everybodys_folder: Path, cosmos_lock: CosmosLock
+) -> None:
+    owner = cosmos_lock.pids.foreign()
+    (everybodys_folder / LOCK_FILENAME).write_text(str(owner))
+    command = [*within(setup=HIDDEN), sys.executable, "-c", JUDGE, str(everybodys_folder), str(owner)]
+
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert lines == [
+        f"process {owner} has the lock {everybodys_folder / LOCK_FILENAME}.",
+        "False False",
+    ]
 
 
 def test_tries_do_not_count_while_the_owner_gets_on(tmp_path: Path, living_pid: int) -> None:

@@ -197,6 +197,15 @@ def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_say
     assert re.search(r"the Airflow Variable \S+ is not written: the answer has 1,\d+,\d+ bytes, .*1,048,576", log.text)
 
 
+def test_a_process_without_variables_says_so_in_plain_words(place: Place, log: pytest.LogCaptureFixture) -> None:
+    """Airflow 3 gives its connection only to its DAG processor and to its tasks."""
+    place.load()
+
+    said = [record.getMessage() for record in log.records if "share_answers_in_variables" in record.getMessage()]
+    assert len(set(said)) == 1
+    assert said[0].endswith(" is not used: a DAG file that is run by hand has no Variables.")
+
+
 def test_a_storage_that_does_not_answer_leaves_the_parse_half_of_its_time(
     place: Place, elsewhere: Elsewhere, log: pytest.LogCaptureFixture
 ) -> None:

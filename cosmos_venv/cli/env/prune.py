@@ -34,7 +34,8 @@ def env_prune(options: argparse.Namespace) -> Result:
         from cosmos_venv.managed import resolve
 
         store = resolve.environment_store(options.directory)
-        look = partial(surplus, store, replace(resolve.prune_limits(), **given), now=time.time())
+        limits = replace(resolve.prune_limits(), **given)
+        look = partial(surplus, store, limits, now=time.time())
         if options.digest is not None:
             look = partial(named, store, options.digest)
         if options.dry_run:
@@ -42,6 +43,7 @@ def env_prune(options: argparse.Namespace) -> Result:
         else:
             max_tries = settings.virtualenv_max_retries_lock
             removals = prune(store, look, max_tries=max_tries, cancellation=Cancellation(), report=step.say)
+        young = [] if removals else surplus(store, replace(limits, min_age=0), now=time.time())
     return Result(
         data={
             "virtualenv_dir": str(options.directory),
@@ -49,7 +51,9 @@ def env_prune(options: argparse.Namespace) -> Result:
             "removed": [_as_data(each) for each in removals if not each.obstacle],
             "kept": [_as_data(each) for each in removals if each.obstacle],
         },
-        shown=[_line(each, options.dry_run) for each in removals] or ["Nothing is beyond the limits."],
+        shown=[_line(each, options.dry_run) for each in removals]
+        or [_line_of_young(each, limits.min_age) for each in young]
+        or ["Nothing is beyond the limits."],
         is_wrong=any(each.is_forbidden or (options.digest and each.obstacle) for each in removals),
     )
 
@@ -68,6 +72,13 @@ def _limits(options: argparse.Namespace) -> dict[str, int]:
 
 def _as_data(removal: Removal) -> dict[str, Any]:
     return {**identity(removal.stored), "reason": removal.reason, "obstacle": removal.obstacle or None}
+
+
+def _line_of_young(removal: Removal, min_age: float) -> str:
+    return (
+        f"{title(removal.stored)}: kept, it was used less than {min_age:.0f} seconds ago ({removal.reason}); "
+        "--min-age 0 removes it"
+    )
 
 
 def _line(removal: Removal, dry_run: bool) -> str:

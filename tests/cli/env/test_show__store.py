@@ -125,9 +125,12 @@ def test_an_option_wins_over_the_configuration(env: Run, store: Path, monkeypatc
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", str(50 * DAY))
 
     configured = env("prune", store, "--dry-run", "--json")
+    shown = env("prune", store, "--dry-run").stdout
     given = env("prune", store, "--dry-run", "--json", "--max-age-days", "0", "--max-count", "1", "--min-age", "0")
 
     assert json.loads(configured.stdout)["removed"] == []
+    assert "kept, it was used less than 4320000 seconds ago (it was last used 40 days ago)" in shown
+    assert "; --min-age 0 removes it\n" in shown
     assert [each["reason"] for each in json.loads(given.stdout)["removed"]] == ["there are more than 1 environments"]
 
 
