@@ -22,7 +22,7 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -126,61 +126,41 @@ __all__ = [
 ]
 
 
-class FrameNames(NamedTuple):
-    """Names of modules and functions of one Airflow release that look into a DAG, as stack frames show them.
+class FrameNames:
+    """Names of modules and functions of this Airflow release that look into a DAG, as stack frames show them.
 
     A worker makes one task of a DAG, and makes the other tasks as soon as code looks for them
     (``rendering/one_task/partial.py``). A look by Airflow itself does not count where Airflow needs only the tasks that
-    exist.
+    exist. The names are private, seen in 3.2 and 3.3. On Airflow 2 no task is made alone, see ``running_task``.
 
-    :param definitions: packages of DAGs, groups and tasks; the first frame outside of these packages does the look.
-    :param adding: functions that look for a task only to see whether its id is free.
-    :param naming: the function that gives the task of a decorated function a free id.
-    :param named: the local variable with that id in the frame of ``naming``.
-    :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both tasks are in one DAG.
-    :param circles: the function that searches tasks for cycles, in ``definitions`` or ``importers``.
-    :param group_circles: the function that searches groups for cycles; empty: there is none.
-    :param importers: modules that look through each imported DAG.
-    :param runner: the module that runs a task.
-    :param running: functions of ``runner`` that look through a DAG, to find the task to run or mapped tasks.
+    :cvar definitions: packages of DAGs, groups and tasks; the first frame outside of these packages does the look.
+    :cvar importers: modules that look through each imported DAG.
+    :cvar circles: the function that searches tasks for cycles, in ``definitions`` or ``importers``.
+    :cvar group_circles: the function that searches groups for cycles; empty: there is none.
+    :cvar adding: functions that look for a task only to see whether its id is free.
+    :cvar naming: the function that gives the task of a decorated function a free id.
+    :cvar named: the local variable with that id in the frame of ``naming``.
+    :cvar ordering: functions by which ``a >> b`` looks at all ids, to find out whether both tasks are in one DAG.
+    :cvar runner: the module that runs a task.
+    :cvar running: functions of ``runner`` that look through a DAG, to find the task to run or mapped tasks.
     """
 
-    definitions: tuple[str, ...]
-    adding: frozenset[str]
-    naming: str
-    named: str
-    ordering: frozenset[str]
-    circles: str
-    group_circles: str
-    importers: tuple[str, ...]
-    runner: str
-    running: frozenset[str]
+    definitions: tuple[str, ...] = ("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv")
+    importers: tuple[str, ...] = ("airflow.dag_processing", "airflow.utils.dag_cycle_tester")
+    if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files stands among the models
+        definitions = ("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv")
+        importers = ("airflow.models.dagbag", *importers)
+    circles, group_circles = "check_cycle", ""
+    if _RELEASE >= (3, 4):  # seen in 3.4: check_cycle gives detect_cycle a lambda that looks up a task, not the DAG
+        definitions = ("airflow.sdk._shared.dagnode", *definitions)
+        circles, group_circles = "<lambda>", "_warn_task_group_cycles"
+    adding = frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"})
+    naming, named = "get_unique_task_id", "tg_task_id"
+    ordering = frozenset({"_set_relatives", "__hash__", "__eq__"})
+    runner = "airflow.sdk.execution_time.task_runner"
+    running = frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"})
 
 
-# Private names, seen in 3.2 and 3.3. On Airflow 2 no task is made alone, see running_task.
-FRAME_NAMES = FrameNames(
-    definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
-    adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
-    naming="get_unique_task_id",
-    named="tg_task_id",
-    ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
-    circles="check_cycle",
-    group_circles="",
-    importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
-    runner="airflow.sdk.execution_time.task_runner",
-    running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
-)
-if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files stands among the models
-    FRAME_NAMES = FRAME_NAMES._replace(
-        definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
-        importers=("airflow.models.dagbag", *FRAME_NAMES.importers),
-    )
-if _RELEASE >= (3, 4):  # seen in 3.4: check_cycle gives detect_cycle a lambda, not the DAG. The lambda looks up a task.
-    FRAME_NAMES = FRAME_NAMES._replace(
-        definitions=("airflow.sdk._shared.dagnode", *FRAME_NAMES.definitions),
-        circles="<lambda>",
-        group_circles="_warn_task_group_cycles",
-    )
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
 """Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
 
@@ -460,7 +440,7 @@ def run_began() -> float | None:
     Airflow does not know the start.
     """
     # Private, seen in 2.11 and 3.0 to 3.4.
-    place, name = (FRAME_NAMES.runner, "what") if IS_AIRFLOW_3 else ("airflow.cli.commands.task_command", "args")
+    place, name = (FrameNames.runner, "what") if IS_AIRFLOW_3 else ("airflow.cli.commands.task_command", "args")
     frame = _nearest_frame(lambda each: each.f_globals.get("__name__") == place and name in each.f_locals)
     if frame is None:
         return None

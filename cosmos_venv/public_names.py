@@ -49,24 +49,20 @@ The first part of such a path is the module here.
 _BASES = {"snowflake.base": "SnowflakeBaseProfileMapping", "trino.base": "TrinoBaseProfileMapping"}
 
 
-_AI = (
-    "no failure is sent to a language model here. Give an on_failure_callback in default_args or operator_args, which "
-    "asks one: the exception of a failed task has dbt's own errors."
-)
-_SPLIT = (
-    "DbtDag and DbtTaskGroup split their arguments themselves. Make a subclass of one of them, which takes Airflow's "
-    "arguments and those of the project together."
-)
+_INSTEAD = {
+    "AIConfig": "no failure is sent to a language model here. Give an on_failure_callback in default_args or "
+    "operator_args, which asks one: the exception of a failed task has dbt's own errors.",
+    **dict.fromkeys(
+        ("airflow_kwargs", "specific_kwargs"),
+        "DbtDag and DbtTaskGroup split their arguments themselves. Make a subclass of one of them, which takes "
+        "Airflow's arguments and those of the project together.",
+    ),
+}
+"""What to use instead of a name that Cosmos has, where no other name is meant."""
 _SHOW = (
     "rows of dbt show would stand in a log. Read the table by Airflow's SQL operators, or give them a node's SQL from "
     "target/compiled in a callback of dbt compile."
 )
-_INSTEAD = {
-    "AIConfig": _AI,
-    "airflow_kwargs": _SPLIT,
-    "specific_kwargs": _SPLIT,
-}
-"""What to use instead of a name that Cosmos has, where no other name is meant."""
 _OF_SHOW = "DbtShow"
 """The beginning of the name of an operator of ``dbt show``, which Cosmos does not have either."""
 

@@ -312,21 +312,13 @@ class BaseProfileMapping:
         :raises CosmosValueError: names the required fields for which there is no value. dbt itself would take some
             other database instead, such as DuckDB's in memory, and succeed.
         """
-        missing = self._missing_to_run()
+        needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
+        given = {name for name, value in self.profile.items() if value}
+        # Secrets are checked where they are sealed.
+        missing = [name for name in needed if name not in self.secret_fields and not given & names_of(name)]
         if missing:
             raise CosmosValueError(self._missing(*missing))
         _ = self.env_vars
-
-    def _missing_to_run(self) -> list[str]:
-        """The fields that dbt needs and the profile lacks. Secrets are checked where they are sealed."""
-        needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
-        given = {name for name, value in self.profile.items() if value}
-        return [name for name in needed if name not in self.secret_fields and not given & names_of(name)]
-
-    def missing_fields(self) -> list[str]:
-        """Return the required fields for which there is no value: with one of them the Connection is not claimed."""
-        values = self.profile | self.secrets()
-        return [name for name in self.required_fields if not values.get(name)]
 
     def _missing(self, *names: str) -> str:
         wanted = ", ".join(f"{name} ({self._place(name)})" for name in names)
@@ -348,7 +340,8 @@ class BaseProfileMapping:
         for airflow_field in self.claims_without:
             if self._airflow_value(airflow_field):
                 return f"the connection has {airflow_field}, which is for another class"
-        missing = self.missing_fields()
+        values = self.profile | self.secrets()
+        missing = [name for name in self.required_fields if not values.get(name)]
         return f"no value for {', '.join(f'{name} ({self._place(name)})' for name in missing)}" if missing else ""
 
     def version(self, profile_name: str, target_name: str, mock_profile: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 While a worker parses a DAG file for one task, the tasks of a DAG and of a dbt group stand in lazy dicts. Such a dict
 makes the rest when code iterates over it, or asks for a missing task. Accesses by Airflow do not count where Airflow is
-known to need only the tasks that are there (``compat.FRAME_NAMES``). Accesses while tasks are made and edges are drawn
+known to need only the tasks that are there (``compat.FrameNames``). Accesses while tasks are made and edges are drawn
 do not count either.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cosmos_venv.compat import ARE_FRAME_NAMES_SEEN, DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
+from cosmos_venv.compat import ARE_FRAME_NAMES_SEEN, DAG, FrameNames, TaskGroup, is_mapped, running_task
 from cosmos_venv.constants import TEARDOWNS
 from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
@@ -124,7 +124,7 @@ class PartialProject:
         dag = project.dag
         # A DAG may have several dbt groups, and its one dict lacks tasks of each of them.
         if not isinstance(dag.task_dict, LazyTaskDict):
-            dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FRAME_NAMES.ordering)
+            dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FrameNames.ordering)
         host = project.task_group or dag.task_group
         host.children = LazyTaskDict(host.children, self.running)
         for tasks in (dag.task_dict, host.children):
@@ -167,11 +167,11 @@ def _find(project: ProjectInDag, planned_id: str) -> KeptTask | None:
 
 def is_put_in_order() -> bool:
     """Whether the calling method was called to draw an edge, for which the running task is enough."""
-    return _calling_function(FRAME_NAMES.ordering) is None
+    return _calling_function(FrameNames.ordering) is None
 
 
-_FOLLOWING = (*FRAME_NAMES.definitions, *FRAME_NAMES.importers)
-_LOOKING_FOR_CIRCLES = frozenset({FRAME_NAMES.group_circles})
+_FOLLOWING = (*FrameNames.definitions, *FrameNames.importers)
+_LOOKING_FOR_CIRCLES = frozenset({FrameNames.group_circles})
 
 
 class _Looker(NamedTuple):
@@ -183,8 +183,8 @@ class _Looker(NamedTuple):
     @property
     def only_looks(self) -> bool:
         """Whether it is a function of Airflow that needs no more than the running task."""
-        is_runner = self.module == FRAME_NAMES.runner and self.function in FRAME_NAMES.running
-        return is_runner or _is_one_of(self.module, FRAME_NAMES.importers)
+        is_runner = self.module == FrameNames.runner and self.function in FrameNames.running
+        return is_runner or _is_one_of(self.module, FrameNames.importers)
 
 
 class NotMade:
@@ -209,7 +209,7 @@ class LazyTaskDict(dict[str, Any]):
         super().__init__(there)
         self.running = running
         self.is_claimed = False
-        self._uncounted = FRAME_NAMES.adding | _LOOKING_FOR_CIRCLES | {*uncounted}
+        self._uncounted = FrameNames.adding | _LOOKING_FOR_CIRCLES | {*uncounted}
         self._missing: list[tuple[str, Callable[[], object]]] = []
         self._is_making = False
         self._places: dict[str, float] = {}
@@ -272,7 +272,7 @@ class LazyTaskDict(dict[str, Any]):
         if is_there and (self.is_claimed or key != self.running):
             return
         looker = _calling_function(self._uncounted, self._may_be_taken)
-        if looker is not None and (not is_there or looker.module == FRAME_NAMES.runner):
+        if looker is not None and (not is_there or looker.module == FrameNames.runner):
             self._make_missing()
 
     def _may_be_taken(self, task_id: str) -> bool:
@@ -295,7 +295,7 @@ class LazyTaskDict(dict[str, Any]):
         if self._missing and not dict.__contains__(self, key):
             frame = sys._getframe(1)
             module = str(frame.f_globals.get("__name__", ""))
-            if frame.f_code.co_name == FRAME_NAMES.circles and _is_one_of(module, _FOLLOWING):
+            if frame.f_code.co_name == FrameNames.circles and _is_one_of(module, _FOLLOWING):
                 return NotMade()
             if _calling_function(_LOOKING_FOR_CIRCLES) is None:
                 return NotMade()
@@ -342,12 +342,12 @@ def _calling_function(uncounted: Collection[str], may_be_taken: Callable[[str], 
     frame = sys._getframe(2)
     while frame is not None:
         module, function = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
-        if not _is_one_of(module, FRAME_NAMES.definitions):
+        if not _is_one_of(module, FrameNames.definitions):
             return _Looker(module, function)
         # An __eq__ of this module belongs to the access itself; an __eq__ of Airflow puts tasks in order.
         if function in uncounted and module != __name__:
             return None
-        if function == FRAME_NAMES.naming and not may_be_taken(str(frame.f_locals.get(FRAME_NAMES.named, ""))):
+        if function == FrameNames.naming and not may_be_taken(str(frame.f_locals.get(FrameNames.named, ""))):
             return None
         frame = frame.f_back  # type: ignore[assignment]
     return _Looker("", "")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG, FRAME_NAMES, EmptyOperator, TaskGroup
+from cosmos_venv.compat import DAG, EmptyOperator, FrameNames, TaskGroup
 from cosmos_venv.rendering.one_task.partial import LazyTaskDict
 from tests.rendering.recorded_project import START
 from tests.rendering.serialised_dags import to_dict
@@ -22,7 +22,7 @@ class OneTaskDag:
         self.dag = DAG("harbor", start_date=START, schedule=None)
         self.group = TaskGroup("dbt", dag=self.dag)
         EmptyOperator(task_id="b", dag=self.dag, task_group=self.group)
-        tasks = self.dag.task_dict = LazyTaskDict(self.dag.task_dict, "dbt.b", FRAME_NAMES.ordering)
+        tasks = self.dag.task_dict = LazyTaskDict(self.dag.task_dict, "dbt.b", FrameNames.ordering)
         children = self.group.children = LazyTaskDict(self.group.children, "dbt.b")
         for each in (tasks, children):
             each.add_missing("dbt.", self.make_rest, claims=True)
