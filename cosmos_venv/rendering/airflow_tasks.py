@@ -58,26 +58,24 @@ _QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
 
 
-class TaskMaker(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the tasks of one project.
 
     :param shared: the arguments of all of them; each operator gets those that it takes.
     :param dag: the DAG that they stand in.
     :param default_args: Airflow's ``default_args`` of these tasks, which the groups of the project do not change.
+    :param watching_queues: the queues of watching tasks: of tasks that start in the triggerer, and of tasks that start
+        on a worker.
     """
 
     shared: Mapping[str, Any]
     dag: DAG
     default_args: Mapping[str, Any] = MappingProxyType({})
+    # Read once: to read both settings for each task took half of the time to make a DAG of ExecutionMode.WATCHER.
+    watching_queues: tuple[str, str] = msgspec.field(
+        default_factory=lambda: (settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue)
+    )
     _copiers: dict[Hashable, TaskCopier] = msgspec.field(default_factory=dict)
-
-    @functools.cached_property
-    def watching_queues(self) -> tuple[str, str]:
-        """The queues of watching tasks: of tasks that start in the triggerer, and of tasks that start on a worker.
-
-        Read once: to read both settings for each task took half of the time to make a DAG of the mode.
-        """
-        return settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]

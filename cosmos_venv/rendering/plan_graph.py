@@ -237,12 +237,11 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
     :param operator: as ``PlanRequest.operator_pattern``.
     """
     # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
-    own = [
-        task
+    running = {
+        task.task_id: _what_runs(task)
         for task in plan.tasks
         if not task.is_placeholder and task.task_id != SELECT_TASK_ID and task.operator != READY
-    ]
-    running = {task.task_id: _what_runs(task) for task in own}
+    }
     if not running:
         return plan
     if render.run_hooks_once:

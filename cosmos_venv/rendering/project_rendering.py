@@ -88,7 +88,8 @@ class RenderedProject:
             return
         part.complete()
         self._part = None
-        part.relate()
+        for relate in part.postponed:
+            relate()
 
     @property
     def dbt_graph(self) -> DbtGraph:
@@ -237,7 +238,7 @@ class RenderedGroup(RenderedProject, TaskGroup):
         if self._part is None:
             relate()
             return
-        self._part.postpone(relate)
+        self._part.postponed.append(relate)
         for task in self._part.first if upstream else self._part.last:
             set_relatives(task, task_or_task_list, upstream=upstream)
 
@@ -250,7 +251,7 @@ class RenderedGroup(RenderedProject, TaskGroup):
         """
         self._need_all_for_labels(edge_modifier, other)
         if self._part is not None:
-            self._part.postpone(partial(other.set_downstream if upstream else other.set_upstream, self))
+            self._part.postponed.append(partial(other.set_downstream if upstream else other.set_upstream, self))
         super().update_relative(other, upstream, edge_modifier=edge_modifier)
 
     def _need_all_for_labels(self, *edge_modifiers: Any) -> None:

@@ -22,6 +22,7 @@ from cosmos_venv.rendering.one_task.plan_cache import KeptTask, find, plan_key
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
+    from cosmos_venv.files.file_cache import FileCache
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.configuration import Configuration
     from cosmos_venv.rendering.project_split import DomainGraph
@@ -70,6 +71,7 @@ class PartialProject:
     :ivar first: the task, if no task of the project comes before it; else empty.
     :ivar last: the task, if no task of the project comes after it; else empty.
     :ivar is_making: whether the rest is being made; an access to the DAG then finds the tasks that exist already.
+    :ivar postponed: draw the edges of a group, by Airflow's own methods, when all tasks of the group are made.
     """
 
     running: str
@@ -78,8 +80,8 @@ class PartialProject:
     first: tuple[BaseOperator, ...] = field(init=False, default=())
     last: tuple[BaseOperator, ...] = field(init=False, default=())
     is_making: bool = field(init=False, default=False)
+    postponed: list[Callable[[], object]] = field(init=False, default_factory=list)
     _places: list[tuple[LazyTaskDict, int]] = field(init=False, default_factory=list)
-    _postponed: list[Callable[[], object]] = field(init=False, default_factory=list)
 
     @classmethod
     def of_running_task(
@@ -97,14 +99,14 @@ class PartialProject:
         :param make_all: called when more is looked for; it ends with ``complete``.
         """
         running = running_task() if ARE_FRAME_NAMES_SEEN else None
-        if running is None or is_mapped(project.task_group) or caches.kept_plans() is None:
+        if running is None or is_mapped(project.task_group) or (kept := caches.kept_plans()) is None:
             return None
         dag_id, task_id = running
         # The running task may be of another dbt group or of the user. Then this project is made only when Airflow
         # iterates over the DAG.
         part = cls(running=task_id if dag_id == project.dag.dag_id else "", make_rest=make_rest)
         if part.running and task_id.startswith(project.prefix):
-            found = _find(project, task_id.removeprefix(project.prefix))
+            found = _find(kept, project, task_id.removeprefix(project.prefix))
             if found is None:
                 return None
             part._make_task(found, project)
@@ -142,24 +144,10 @@ class PartialProject:
         finally:
             self.is_making = False
 
-    def postpone(self, relate: Callable[[], object]) -> None:
-        """Draw an edge of a group later, when all tasks of the group are made.
 
-        :param relate: draws the edge, by Airflow's own method.
-        """
-        self._postponed.append(relate)
-
-    def relate(self) -> None:
-        """Draw the postponed edges. The group's ``_part`` must be None by now, or it would postpone again."""
-        postponed, self._postponed = self._postponed, []
-        for relate in postponed:
-            relate()
-
-
-def _find(project: ProjectInDag, planned_id: str) -> KeptTask | None:
-    kept = caches.kept_plans()
-    key = None if kept is None else plan_key(project.configuration, project.graph.version)
-    if kept is None or key is None:
+def _find(kept: FileCache, project: ProjectInDag, planned_id: str) -> KeptTask | None:
+    key = plan_key(project.configuration, project.graph.version)
+    if key is None:
         return None
     kept.fetch(key)
     return find(kept, key, planned_id, project.graph.project_path)
