@@ -29,7 +29,7 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import MEBIBYTE, decoded, read_plain, utf_8
+from cosmos_venv.files.read_limits import MEBIBYTE, decoded, read_plain, utf_8, value_of
 from cosmos_venv.managed.caches import cache_dir
 from cosmos_venv.plugin.docs_projects import DocsProject
 from cosmos_venv.remote.download_cache import Copy, RemoteError
@@ -62,11 +62,13 @@ class Page:
     """dbt's page with its data, as it is kept on disk.
 
     :param version: 64 hexadecimal digits, which change when a file of the page changes.
+    :param versions: of each file of the page: names and values that change when the file changes.
     :param file: the kept file, open after its first line. ``pieces`` reads it from there, and closes it.
     :param size: bytes of the page.
     """
 
     version: str
+    versions: Mapping[str, Mapping[str, str]]
     file: BinaryIO
     size: int
 
@@ -77,10 +79,6 @@ class Page:
                 yield piece
 
 
-_known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
-"""Project -> the version of its page, and the version of each of its files. Only projects of the settings are here."""
-
-
 def page_of(project: DocsProject) -> Page:
     """Return dbt's page with its data. The page is made anew where its files have changed.
 
@@ -88,9 +86,10 @@ def page_of(project: DocsProject) -> Page:
     :raises DocsBusy: when another thread is making a page.
     :raises DocsUnreadable: when a file is missing, too large or invalid, or the page cannot be kept.
     """
-    version, versions = _known.get(project, ("", {}))
-    if version and _is_still(project, versions) and (page := _kept_page(project, version)):
-        return page
+    if (page := _kept_page(project)) is not None:
+        if _is_still(project, page.versions):
+            return page
+        page.file.close()
     if not _turn.acquire(blocking=False):
         raise DocsBusy
     try:
@@ -99,23 +98,25 @@ def page_of(project: DocsProject) -> Page:
         _turn.release()
 
 
-def _kept_page(project: DocsProject, version: str) -> Page | None:
-    """The page of this version where it is kept; None where it has to be made."""
+def _kept_page(project: DocsProject) -> Page | None:
+    """The page that is kept; None where it has to be made."""
     file = _kept_pages().opened(_key(project))
     if file is None:
         return None
-    if file.readline(len(version) + 1) != f"{version}\n".encode():
+    head = file.readline()
+    if (versions := value_of(head, dict[str, dict[str, str]])) is None:
         file.close()
         return None
-    return Page(version=version, file=file, size=os.fstat(file.fileno()).st_size - file.tell())
+    size = os.fstat(file.fileno()).st_size - len(head)
+    return Page(version=hashlib.sha256(head).hexdigest(), versions=versions, file=file, size=size)
 
 
 def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -> bool:
-    """Return whether all files still have these versions. A file without a version counts as changed."""
+    """Return whether all files still have these versions."""
     try:
         if _MANIFEST in versions and _CATALOG not in versions and _is_there(project, _CATALOG):
             return False
-        return all(known and _copy_unless(project, name, known) is None for name, known in versions.items())
+        return all(_copy_unless(project, name, known) is None for name, known in versions.items())
     except DocsUnreadable:  # such as a catalog that is gone: ``_made`` reads all files again, and reports it
         return False
 
@@ -124,23 +125,23 @@ def _made(project: DocsProject) -> Page:
     copies = _copies(project, project.index)
     if _has_places(copies[project.index].content, project):
         copies |= _copies(project, _MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else []))
-    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
     pages = _kept_pages()
-    if (page := _kept_page(project, version)) is None:
-        pages.write(_key(project), _pieces(project, version, copies))
-        page = _kept_page(project, version)
-    if page is None:
+    pages.write(_key(project), _pieces(project, copies))
+    if (page := _kept_page(project)) is None:
         raise DocsUnreadable(
             f"The page of {project.title} cannot be kept in {pages.folder}. Make room there, or set [cosmos_venv] "
             "cache_dir to a folder that only the user of the web server may write to."
         )
-    _known[project] = version, {name: copy.version for name, copy in copies.items()}
     return page
 
 
-def _pieces(project: DocsProject, version: str, copies: Mapping[str, Copy]) -> Iterator[bytes]:
-    """The content of the file that keeps a page: its version in the first line, and the page."""
-    yield f"{version}\n".encode()
+def _pieces(project: DocsProject, copies: Mapping[str, Copy]) -> Iterator[bytes]:
+    """The content of the file that keeps a page: the versions of its files in the first line, and the page."""
+    # Where a server gives no version, the file is read for each request, and its digest tells whether it has changed.
+    versions = {
+        name: copy.version or {"sha256": hashlib.sha256(copy.content).hexdigest()} for name, copy in copies.items()
+    }
+    yield msgspec.json.encode(versions) + b"\n"
     size, limit = 0, settings.limit(_SETTING)
     for piece in _page(project, copies):
         size += len(piece)
@@ -194,10 +195,7 @@ def _kept_pages() -> FileCache:
 
 
 def _key(project: DocsProject) -> str:
-    return _digest(project.name, str(project.folder), project.index)
-
-
-def _digest(*facts: object) -> str:
+    facts = [project.name, str(project.folder), project.index]
     return hashlib.sha256(json.dumps(facts).encode(errors="surrogateescape")).hexdigest()
 
 

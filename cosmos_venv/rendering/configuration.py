@@ -48,6 +48,12 @@ _OF_THE_PRODUCER = {
 """Arguments that a user must not give to the producer -> what the producer does instead, and the way out."""
 _NARROWING = frozenset({*_SELECTING, "indirect_selection"})
 _OF_AN_ENVIRONMENT = frozenset({"pip_install_options", "virtualenv_dir", "py_executable"})
+_DEPRECATED = {
+    "env": "ProjectConfig.env_vars",
+    "install_deps": "ProjectConfig or ExecutionConfig install_dbt_deps",
+    "schema": "profile_args of the profile mapping",
+}
+"""Arguments that Cosmos takes from operator_args too -> what to use instead."""
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
 
@@ -277,10 +283,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             raise CosmosValueError(
                 f"operator_args['exclude']={self.operator_args['exclude']!r} must be a text or a list of texts."
             )
-        if "schema" in self.operator_args:
-            deprecated("operator_args['schema']", "profile_args of the profile mapping")
-        if "install_deps" in self.operator_args:
-            deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
+        for name, instead in _DEPRECATED.items():
+            if name in self.operator_args:
+                deprecated(f"operator_args[{name!r}]", instead)
         is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
         if is_watcher:
             self._refuse_beside_watcher()
@@ -411,8 +416,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _refuse_two_environments(self) -> None:
-        if "env" in self.operator_args:
-            deprecated("operator_args['env']", "ProjectConfig.env_vars")
         others = _given(
             {
                 "operator_args['env']": self.operator_args.get("env"),

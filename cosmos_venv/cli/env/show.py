@@ -229,8 +229,7 @@ def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
     if not verified.has_run or stored.record is None:
         return whole
     can = "run" if stored.engine == "native" else "imported"
-    provides = stored.record.provides
-    return f"{whole}, dbt can be {can}: {provides.get('engine', '')} {provides.get('version', '')}".rstrip(": ")
+    return f"{whole}, dbt can be {can}: version {stored.record.provides.get('version', 'unknown')}"
 
 
 def _verified(stored: StoredBuild, verified: Verified, *, was_read: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_engine_and_version_are_told_by_each_command(
     assert "harbor-dbt 3.0 (native)" in listed
     assert "engine: native\n" in shown
     assert "version: harbor-dbt 3.0\n" in shown
-    assert "dbt can be run: native harbor-dbt 3.0" in verified
+    assert "dbt can be run: version harbor-dbt 3.0" in verified
     assert json.loads(data)["builds"][0]["provides"] == {"engine": "native", "version": "harbor-dbt 3.0"}
 
 
