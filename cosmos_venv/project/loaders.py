@@ -285,7 +285,7 @@ def version_of(request: LoadRequest) -> str | None:
     """
     if request.method in _ASKING:
         return _version_of_listing(request)
-    path = request.project.manifest_path if request.method is LoadMode.DBT_MANIFEST else request.render.dbt_ls_path
+    path = request.render.dbt_ls_path if request.method is LoadMode.DBT_LS_FILE else request.project.manifest_path
     if not isinstance(path, Path):  # for a URL, the server would have to be asked
         return None
     project_file = _content(request.project_dir / _PROJECT_FILE)
