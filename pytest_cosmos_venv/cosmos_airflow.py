@@ -201,13 +201,16 @@ class CosmosAirflow:
         :param work: a DAG, or an operator: then no other task of its DAG runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :param **options: ``logical_date``, ``run_id`` and ``conf``, see ``RunOptions``.
-        :raises ToolkitMisuse: ``work`` is neither a DAG nor an operator, the run would have no tasks, or another run
-            has that id or date.
+        :raises ToolkitMisuse: ``work`` is neither a DAG nor an operator, the run would have no tasks, another run has
+            that id or date, or the test has scripted a node that the project lacks.
         """
+        scripted = work._dbt if isinstance(work, LoadedDag) else None
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
         outcome = run(work, attempts=self._attempts, **options)
         self._outcomes.append(outcome)
+        if scripted is not None:
+            scripted.refuse_misuse()
         if raise_on_failure and not outcome.succeeded:
             raise AssertionError(str(outcome)) from outcome.exception
         return outcome

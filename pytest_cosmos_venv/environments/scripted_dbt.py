@@ -206,6 +206,7 @@ class ScriptedDbt:
     """
 
     folder: Path
+    _refused: set[str] = field(init=False, default_factory=set, repr=False, compare=False)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -352,12 +353,24 @@ class ScriptedDbt:
             command, count, timeout, "ended", lambda call: call.ended_at is not None or not _process(call, call.pid)
         )
 
+    def refuse_misuse(self) -> None:
+        """Refuse a script that named something that the project of a call lacks. Each one is refused once.
+
+        The code under test may take exit code 2 of the call for the failure that it expects.
+
+        :raises ToolkitMisuse: there is such a script.
+        """
+        for call in [*read_dbt_calls(self._forgotten), *self.calls]:
+            if call.misuse is not None and call.misuse not in self._refused:
+                self._refused.add(call.misuse)
+                raise ToolkitMisuse(f"dbt was scripted what cannot be: {call.misuse}")
+
     def close(self) -> None:
         """Kill the calls that still run, including forgotten calls, and their children.
 
         One warning names what the fake could not read in the projects of the calls.
 
-        :raises ToolkitMisuse: afterwards, when a script named something that the project of a call lacks.
+        :raises ToolkitMisuse: afterwards, as ``refuse_misuse``.
         """
         calls = [*read_dbt_calls(self._forgotten), *self.calls]
         for call in calls:
@@ -365,10 +378,7 @@ class ScriptedDbt:
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
-        # Raised at the end: the code under test may take exit code 2 for the failure that it expects.
-        misuses = [call.misuse for call in calls if call.misuse is not None]
-        if misuses:
-            raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
+        self.refuse_misuse()
         unread = list(dict.fromkeys(part for call in calls for part in call.unread))
         if unread:
             text = (

@@ -57,6 +57,8 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
 
         import pytest
 
+        from pytest_cosmos_venv.errors import ToolkitMisuse
+
         @pytest.fixture
         def harbor(cosmos_airflow):
             return cosmos_airflow.load("dags/harbor.py", connections="made up")
@@ -80,6 +82,12 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             harbor.model("ships").succeeds()
 
             assert harbor.run().succeeded
+
+        def test_a_misspelt_model_is_refused_by_the_run(harbor):
+            harbor.model("shisp").fails()
+
+            with pytest.raises(ToolkitMisuse, match="shisp.*no node of this name. There are: .*ships"):
+                harbor.run()
 
         def test_a_dead_worker(harbor):
             lock = harbor.lock
@@ -137,7 +145,7 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
         f"--cosmos-cache-dir={cache_dir}", "--cosmos-implementation=cosmos_venv", "-p", "no:xdist"
     )
 
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=9)
 
 
 def test_what_a_file_lacks_is_said(pytester: pytest.Pytester, project: Path, cache_dir: Path) -> None:
