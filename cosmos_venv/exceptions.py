@@ -70,7 +70,7 @@ def warn(text: str, category: type[Warning] = DeprecationWarning) -> None:
     :param category: its class.
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in {"airflow", "cosmos_venv"}:
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in {"airflow", "cosmos_venv"}:
         level, frame = level + 1, frame.f_back
     warnings.warn(text, category, stacklevel=level)
 
