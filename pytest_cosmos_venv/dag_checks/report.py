@@ -22,11 +22,13 @@ class FileVerdicts:
     :param tasks: the number of its tasks.
     :param seconds: how long its import took.
     :param checks: the name of each check -> verdict.
+    :param reasons: why checks were not made, each reason once.
     """
 
     tasks: str
     seconds: str
     checks: dict[str, str] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)
 
     def names(self, verdict: str) -> list[str]:
         """Return the checks with a verdict, in the order of the checks: workers send them in any order.
@@ -57,14 +59,18 @@ def take(found: Found, report: Any) -> None:
     # The release stands behind the name, and so does the group that pytest-xdist adds with --dist=loadgroup.
     check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
     one.checks[check] = NOT_CHECKED if report.skipped else PASSED if report.passed else FAILED
+    if report.skipped:
+        one.reasons.add(report.longrepr[2].partition(": ")[2])
 
 
 def table(found: Found) -> list[str]:
-    """Return the table for the terminal, a line for each file.
+    """Return the table for the terminal, a line for each file, and below it why checks were not made.
 
     :param found: the verdicts.
     """
-    return table_lines([_HEAD, *(_row(name, found[name]) for name in sorted(found))], right=_NUMBERS)
+    rows = [_row(name, found[name]) for name in sorted(found)]
+    reasons = [f"{name}: {reason}" for name in sorted(found) for reason in sorted(found[name].reasons)]
+    return [*table_lines([_HEAD, *rows], right=_NUMBERS), *reasons]
 
 
 def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:

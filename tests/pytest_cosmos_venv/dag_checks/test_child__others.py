@@ -78,6 +78,8 @@ def test_a_file_that_loads_by_dbt_ls_says_that_it_needs_a_dbt(tmp_path: Path) ->
     assert checked.text("dags/listing.py", "imports").startswith(
         "DbtDag listing loads by dbt ls, and no dbt is there to list its nodes: name the release that lists them"
     )
+    reason = "dags/listing.py: DbtDag listing loads by dbt ls, and no dbt is there to list its nodes: name the release"
+    assert checked.output.count(reason) == 1, "below the table, once for all checks"
     assert in_ci.verdicts("dags/listing.py") == {"imports": "failed"}
 
 
