@@ -237,7 +237,7 @@ class CosmosAirflow:
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :returns: the outcomes, in the order of the runs.
         """
-        dag = _dag_of(dag)
+        work, dag = dag, _dag_of(dag)
         first = None if since is None else instant_of(since, parameter="since")
         runs = _intervals_between(dag, first, instant_of(until, parameter="until"))
         kind = type(this_airflow().timetable_of(dag))
@@ -249,7 +249,7 @@ class CosmosAirflow:
                 # dag.test() would take the interval before the logical date.
                 with mock.patch.object(kind, "infer_manual_data_interval", lambda *_, of=interval, **__: of):
                     found.append(
-                        self.run(dag, logical_date=interval.start, conf=conf, raise_on_failure=raise_on_failure)
+                        self.run(work, logical_date=interval.start, conf=conf, raise_on_failure=raise_on_failure)
                     )
         return RecordList(found, of="catch_up()", none="there was no run", word=repr)
 

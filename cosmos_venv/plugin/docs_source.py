@@ -125,8 +125,17 @@ def _made(project: DocsProject) -> Page:
     copies = _copies(project, project.index)
     if _has_places(copies[project.index].content, project):
         copies |= _copies(project, _MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else []))
+    # Where a server gives no version, the file is read for each request, and its digest tells whether it has changed.
+    versions = {
+        name: copy.version or {"sha256": hashlib.sha256(copy.content).hexdigest()} for name, copy in copies.items()
+    }
+    page = _kept_page(project)
+    if page is not None and page.versions == versions:
+        return page
+    if page is not None:
+        page.file.close()
     pages = _kept_pages()
-    pages.write(_key(project), _pieces(project, copies))
+    pages.write(_key(project), _pieces(project, versions, copies))
     if (page := _kept_page(project)) is None:
         raise DocsUnreadable(
             f"The page of {project.title} cannot be kept in {pages.folder}. Make room there, or set [cosmos_venv] "
@@ -135,12 +144,10 @@ def _made(project: DocsProject) -> Page:
     return page
 
 
-def _pieces(project: DocsProject, copies: Mapping[str, Copy]) -> Iterator[bytes]:
+def _pieces(
+    project: DocsProject, versions: Mapping[str, Mapping[str, str]], copies: Mapping[str, Copy]
+) -> Iterator[bytes]:
     """The content of the file that keeps a page: the versions of its files in the first line, and the page."""
-    # Where a server gives no version, the file is read for each request, and its digest tells whether it has changed.
-    versions = {
-        name: copy.version or {"sha256": hashlib.sha256(copy.content).hexdigest()} for name, copy in copies.items()
-    }
     yield msgspec.json.encode(versions) + b"\n"
     size, limit = 0, settings.limit(_SETTING)
     for piece in _page(project, copies):

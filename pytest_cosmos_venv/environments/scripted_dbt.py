@@ -354,13 +354,16 @@ class ScriptedDbt:
         )
 
     def refuse_misuse(self) -> None:
-        """Refuse a script that named something that the project of a call lacks. Each one is refused once.
+        """Refuse a script that names a node which the project of a call lacks. Each script is refused once.
 
         The code under test may take exit code 2 of the call for the failure that it expects.
 
-        :raises ToolkitMisuse: there is such a script.
+        :raises ToolkitMisuse: a script names such a node.
         """
-        for call in [*read_dbt_calls(self._forgotten), *self.calls]:
+        self._refuse_misuse_of(self._all_calls())
+
+    def _refuse_misuse_of(self, calls: Sequence[DbtCall]) -> None:
+        for call in calls:
             if call.misuse is not None and call.misuse not in self._refused:
                 self._refused.add(call.misuse)
                 raise ToolkitMisuse(f"dbt was scripted what cannot be: {call.misuse}")
@@ -372,13 +375,13 @@ class ScriptedDbt:
 
         :raises ToolkitMisuse: afterwards, as ``refuse_misuse``.
         """
-        calls = [*read_dbt_calls(self._forgotten), *self.calls]
+        calls = self._all_calls()
         for call in calls:
             for pid in (call.pid, call.child_pid):
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
-        self.refuse_misuse()
+        self._refuse_misuse_of(calls)
         unread = list(dict.fromkeys(part for call in calls for part in call.unread))
         if unread:
             text = (
@@ -387,6 +390,9 @@ class ScriptedDbt:
                 "script(nodes={...})."
             )
             warnings.warn(text, pytest.PytestWarning, stacklevel=2)
+
+    def _all_calls(self) -> list[DbtCall]:
+        return [*read_dbt_calls(self._forgotten), *self.calls]
 
     @property
     def _forgotten(self) -> Path:

@@ -118,7 +118,7 @@ def test_a_living_owner_is_waited_for_named_and_left_alone(tmp_path: Path, livin
 
 HIDDEN = "mount -t proc -o hidepid=2 proc /proc"
 JUDGE = """
-import encodings.ascii, os, sys, psutil
+import encodings.ascii, os, sys, psutil  # ascii is here since the other user may not read the standard library
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
 os.setgroups([])

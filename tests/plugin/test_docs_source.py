@@ -188,6 +188,16 @@ def test_a_page_of_a_web_server_is_fetched_once_a_version(docs_folder: Path) -> 
     again.file.close()
 
 
+def test_a_page_of_a_web_server_without_versions_is_written_once(docs_folder: Path) -> None:
+    with serving(docs_folder) as server:
+        of_web = project(f"{server.address}/docs")
+        page_of(of_web).file.close()
+        written = kept_file(docs_folder).stat()
+        page_of(of_web).file.close()
+
+    assert kept_file(docs_folder).stat().st_ino == written.st_ino
+
+
 @pytest.mark.parametrize("place", ["disk", "web"])
 def test_a_catalog_may_come_and_go(docs_folder: Path, place: str) -> None:
     catalog = docs_folder / "catalog.json"

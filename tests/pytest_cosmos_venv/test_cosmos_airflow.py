@@ -89,6 +89,12 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
             with pytest.raises(ToolkitMisuse, match="shisp.*no node of this name. There are: .*ships"):
                 harbor.run()
 
+        def test_a_misspelt_model_is_refused_by_the_first_of_several_runs(harbor):
+            harbor.model("shisp").fails()
+
+            with pytest.raises(ToolkitMisuse, match="shisp.*no node of this name"):
+                harbor.catch_up(until="2026-01-03")
+
         def test_a_dead_worker(harbor):
             lock = harbor.lock
             dead = lock.stale()
@@ -145,7 +151,7 @@ def test_a_loaded_file_is_tested_without_a_conftest(pytester: pytest.Pytester, p
         f"--cosmos-cache-dir={cache_dir}", "--cosmos-implementation=cosmos_venv", "-p", "no:xdist"
     )
 
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=10)
 
 
 def test_what_a_file_lacks_is_said(pytester: pytest.Pytester, project: Path, cache_dir: Path) -> None:

@@ -32,6 +32,7 @@ _ASYNC_OF = {
 }
 _MODELS = ("operators.local.DbtRunLocalOperator", "operators.virtualenv.DbtRunVirtualenvOperator")
 _SELECTING = frozenset({"select", "exclude", "models", "selector"})
+_REQUIRED_PACKAGES = ("airflow.providers.google", "google.cloud.bigquery")
 
 
 def async_plan(plan: Plan, request: PlanRequest) -> Plan:
@@ -120,11 +121,19 @@ def _refuse_what_is_missing(settings: PlanningSettings) -> None:
         )
     if not settings.has_sql_store:
         raise CosmosValueError(NO_SQL_STORE)
-    if importlib.util.find_spec("airflow.providers.google") is None:
-        raise CosmosValueError(
-            "ExecutionMode.AIRFLOW_ASYNC needs Airflow's provider of Google, which is not installed beside Airflow. "
-            "Install apache-airflow-providers-google."
-        )
+    for name in _REQUIRED_PACKAGES:
+        if not _is_installed(name):
+            raise CosmosValueError(
+                f"ExecutionMode.AIRFLOW_ASYNC needs {name}, which is not installed beside Airflow. Install "
+                "apache-airflow-providers-google, with what it requires."
+            )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the parent package is missing
+        return False
 
 
 def _refuse_model(node: DbtNode, task: PlannedTask) -> None:

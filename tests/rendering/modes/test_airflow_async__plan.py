@@ -176,7 +176,7 @@ def test_another_warehouse_is_named() -> None:
 
 
 def test_a_provider_that_is_missing_is_named_with_its_package() -> None:
-    with pytest.raises(CosmosValueError, match=r"needs .*apache-airflow-providers-google"):
+    with pytest.raises(CosmosValueError, match=r"needs airflow\.providers\.google, .*apache-airflow-providers-google"):
         planned(ORDERS)
 
 
